@@ -1,0 +1,118 @@
+"""Satchel: memory for chat bots. Sessions that lose nothing, on any storage."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from satchel.codecs import JSON, Codec, typed
+from satchel.errors import (
+    ConfigurationError,
+    ConflictError,
+    CorruptValueError,
+    EmptySessionError,
+    InvalidKeyError,
+    LeaseLostError,
+    LockTimeoutError,
+    NoSessionError,
+    SatchelError,
+    SessionAlreadyOpenError,
+    SessionClosedError,
+    SessionError,
+    StorageClosedError,
+    StorageError,
+    StorageUnavailableError,
+    UnsupportedValueError,
+    ValueTooLargeError,
+)
+from satchel.keys import per_chat, per_user, per_user_in_chat, session_key
+from satchel.storage import Batch, Expiring, Lifecycle, Listing, Record, Storage, StorageAdapter, Versioned
+
+if TYPE_CHECKING:
+    from satchel.adapter import ANY, EncodedStorage, Expected, Payload, StorageOptions
+    from satchel.capabilities import Capabilities
+    from satchel.leases import LeaseLock
+    from satchel.locks import Hold, KeyedLock, Lock
+    from satchel.memory import MemoryStorage
+    from satchel.sessions import LazySession, Session, Sessions
+    from satchel.urls import StorageURL, open_storage
+
+__all__ = [
+    "ANY",
+    "JSON",
+    "Batch",
+    "Capabilities",
+    "Codec",
+    "ConfigurationError",
+    "ConflictError",
+    "CorruptValueError",
+    "EmptySessionError",
+    "EncodedStorage",
+    "Expected",
+    "Expiring",
+    "Hold",
+    "InvalidKeyError",
+    "KeyedLock",
+    "LazySession",
+    "LeaseLock",
+    "LeaseLostError",
+    "Lifecycle",
+    "Listing",
+    "Lock",
+    "LockTimeoutError",
+    "MemoryStorage",
+    "NoSessionError",
+    "Payload",
+    "Record",
+    "SatchelError",
+    "Session",
+    "SessionAlreadyOpenError",
+    "SessionClosedError",
+    "SessionError",
+    "Sessions",
+    "Storage",
+    "StorageAdapter",
+    "StorageClosedError",
+    "StorageError",
+    "StorageOptions",
+    "StorageURL",
+    "StorageUnavailableError",
+    "UnsupportedValueError",
+    "ValueTooLargeError",
+    "Versioned",
+    "open_storage",
+    "per_chat",
+    "per_user",
+    "per_user_in_chat",
+    "session_key",
+    "typed",
+]
+
+# What needs asyncio or dataclasses is imported when it is first used: they cost more than all of Satchel.
+_LATER = {
+    "ANY": "adapter",
+    "Capabilities": "capabilities",
+    "EncodedStorage": "adapter",
+    "Expected": "adapter",
+    "Hold": "locks",
+    "KeyedLock": "locks",
+    "LazySession": "sessions",
+    "LeaseLock": "leases",
+    "Lock": "locks",
+    "MemoryStorage": "memory",
+    "Payload": "adapter",
+    "Session": "sessions",
+    "Sessions": "sessions",
+    "StorageOptions": "adapter",
+    "StorageURL": "urls",
+    "open_storage": "urls",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_LATER]

@@ -1,0 +1,177 @@
+"""Codecs: from a value to the bytes that are stored, and back to exactly that value."""
+
+import json
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn
+
+from satchel.errors import ConfigurationError, CorruptValueError, UnsupportedValueError
+from satchel.storage import V
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_DEPTH: Final = 200
+"""The deepest nesting of objects and arrays that JSON is stored with."""
+
+
+class Codec(Generic[V]):
+    """Turns a value into bytes and back. Derive from it, and override both methods.
+
+    Attributes:
+        is_text: the bytes are UTF-8 text, so that a backend may keep them in a text column.
+    """
+
+    is_text = True
+
+    def encode(self, value: V) -> bytes:
+        """Return the bytes to store for `value`.
+
+        Raises:
+            UnsupportedValueError: `decode` would not return exactly this value.
+        """
+        raise NotImplementedError
+
+    def decode(self, payload: bytes) -> V:
+        """Return the value that `payload` was made of.
+
+        Raises:
+            CorruptValueError: it was not made by this codec.
+        """
+        raise NotImplementedError
+
+
+class JSONCodec(Codec[Any]):
+    """Strict JSON: dict with string keys, list, str, int, float, bool and (inside) None, returned exactly as written.
+
+    Types are exact: a subclass, a tuple, an enum, a date would come back as something else, so they are refused. Up to
+    200 levels of nesting; integers of up to 4 300 digits (`sys.get_int_max_str_digits`).
+    """
+
+    def encode(self, value: Any) -> bytes:
+        """Return `value` as compact UTF-8 JSON.
+
+        Raises:
+            UnsupportedValueError: a part of it is not JSON; the error names its path.
+        """
+        try:
+            if value is not None and _is_json(value, MAX_DEPTH):
+                return _to_text(value).encode()
+        except (ValueError, RecursionError):
+            pass  # not a finite number, a lone surrogate, too many digits: said with its path below
+        _refuse(value, "$", 0)
+        raise UnsupportedValueError("cannot be encoded as JSON")
+
+    def decode(self, payload: bytes) -> Any:
+        """Return the value of a JSON text.
+
+        Raises:
+            CorruptValueError: it is not valid UTF-8, not strict JSON, or `null`.
+        """
+        try:
+            value = _from_text(payload.decode())
+        except (ValueError, RecursionError) as error:
+            raise CorruptValueError(f"not JSON: {error}") from error
+        if value is None:
+            raise CorruptValueError("not a session: null")
+        return value
+
+
+def typed(kind: type[V]) -> Codec[V]:
+    """Return a codec for values of one type: a dataclass, TypedDict, msgspec.Struct, datetime, or any mix of them.
+
+    What is stored stays plain JSON; dates are ISO 8601 text. Needs `pip install "satchel[typed]"`.
+
+        storage = SQLiteStorage("bot.db", codec=typed(MySession))
+
+    Raises:
+        ConfigurationError: msgspec is missing, or it does not support the type.
+    """
+    try:
+        from satchel._typed import TypedCodec
+    except ImportError as error:
+        raise ConfigurationError('typed() needs msgspec: pip install "satchel[typed]"') from error
+    return TypedCodec(kind)
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_to_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+_from_text = json.JSONDecoder(parse_constant=_constant).decode
+
+_LEAVES: Final = frozenset((str, int, float, bool, type(None)))
+_TEXT: Final = frozenset((str,))
+
+
+def _is_json(value: Any, depth: int) -> bool:
+    """Check types only, and as much as possible by C code: this runs on every write."""
+    kind = type(value)
+    if kind is dict:
+        if not _TEXT.issuperset(map(type, value)):
+            return False
+        children: Iterable[Any] = value.values()
+    elif kind is list:
+        children = value
+    else:
+        return kind in _LEAVES
+    if not depth:
+        return False
+    if _LEAVES.issuperset(map(type, children)):
+        return True
+    return all(type(child) in _LEAVES or _is_json(child, depth - 1) for child in children)
+
+
+def _refuse(value: Any, path: str, depth: int) -> None:
+    """Find what is wrong with `value`, and raise with its path."""
+    if value is None:
+        if not depth:
+            raise UnsupportedValueError("is None, which means absent: delete the key instead", path=path)
+        return
+    if depth > MAX_DEPTH:
+        raise UnsupportedValueError(f"is nested deeper than {MAX_DEPTH} levels", path=path)
+    kind = type(value)
+    if kind not in _LEAVES and kind not in (dict, list):
+        raise UnsupportedValueError(f"is {_a(value)}, which JSON cannot hold: convert it, or use typed()", path=path)
+    if isinstance(value, dict):
+        for name, child in value.items():
+            if type(name) is not str:
+                raise UnsupportedValueError(f"has a key that is {_a(name)}, not a string", path=path)
+            if not _is_utf8(name):
+                raise UnsupportedValueError("has a key with a lone surrogate", path=path)
+            _refuse(child, path + _step(name), depth + 1)
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            _refuse(child, f"{path}[{index}]", depth + 1)
+    elif isinstance(value, str):
+        if not _is_utf8(value):
+            raise UnsupportedValueError("has a lone surrogate", path=path)
+    elif isinstance(value, float):
+        if not isfinite(value):
+            raise UnsupportedValueError("is not a finite number", path=path)
+    else:
+        try:
+            str(value)
+        except ValueError:
+            raise UnsupportedValueError("is an integer of too many digits", path=path) from None
+
+
+def _step(name: str) -> str:
+    return f".{name}" if name.isidentifier() and name.isascii() else f"[{json.dumps(name)}]"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _a(thing: object) -> str:
+    name = type(thing).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+JSON: Final = JSONCodec()
+"""The default codec."""

@@ -1,0 +1,176 @@
+"""A lock across processes, kept as a lease in any versioned storage."""
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+from satchel.adapter import milliseconds
+from satchel.errors import (
+    ConfigurationError,
+    ConflictError,
+    CorruptValueError,
+    LeaseLostError,
+    LockTimeoutError,
+    StorageError,
+)
+from satchel.keys import MAX_KEY_BYTES, show
+from satchel.locks import Hold, KeyedLock
+from satchel.storage import Record, StorageAdapter, Versioned
+
+logger = logging.getLogger("satchel")
+
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.002, 0.05  # seconds between two looks at a lease that another process holds
+
+
+class LeaseLock:
+    """Lets one task of all processes at a time work on a key: `Sessions(storage, lock=LeaseLock(storage))`.
+
+    The lease of `key` is the record `lease:key`, so give it a storage with a namespace of its own if keys are listed.
+    While its block runs, the holder renews it; when the holder dies, the others see it unchanged for its whole duration
+    and take it over. Clocks are never compared across machines. Waiters look again every 2 to 50 ms, in no order.
+
+    Args:
+        storage: a versioned storage of JSON objects.
+        duration: how long a lease outlives a holder that died.
+        timeout: how long to wait for others before `LockTimeoutError`; more than `duration`, to outwait a dead one.
+    """
+
+    def __init__(
+        self,
+        storage: StorageAdapter[Any],
+        *,
+        duration: timedelta = timedelta(seconds=15),
+        timeout: timedelta = timedelta(seconds=30),
+    ) -> None:
+        if not isinstance(storage, Versioned):
+            raise ConfigurationError(f"a lease needs a versioned storage, which {storage!r} is not")
+        self._storage: Versioned[Any] = storage
+        self._duration = milliseconds("duration", duration) / 1000
+        self._seconds = milliseconds("timeout", timeout) / 1000
+        self._local = KeyedLock(timeout=timeout)  # tasks of this process queue here: one of them at a time polls
+
+    @asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[Hold]:
+        """Hold the lock of `key` for the length of a block."""
+        async with self._local.hold(key):
+            lease = await self._acquire(key)
+            renewing = asyncio.create_task(lease.keep())
+            try:
+                yield lease
+            finally:
+                renewing.cancel()
+                await asyncio.wait([renewing])
+                await lease.release()
+
+    async def _acquire(self, key: str) -> "_Lease":
+        lease = _Lease(self._storage, key, self._duration)
+        deadline = time.monotonic() + self._seconds
+        wait = _SHORTEST_WAIT
+        seen: str | None = None
+        since = 0.0
+        while True:
+            record = await self._storage.read_versioned(lease.name)
+            now = time.monotonic()
+            if record is None or record.version != seen:
+                seen, since = record and record.version, now
+            if record is None or now - since >= _duration_of(record, lease.name):
+                with suppress(ConflictError):
+                    await lease.write(seen)
+                    return lease
+            if now >= deadline:
+                raise LockTimeoutError(f"session {show(key)} was leased to another process for {self._seconds:g} s")
+            await asyncio.sleep(random.uniform(_SHORTEST_WAIT, wait))
+            wait = min(wait * 1.5, _LONGEST_WAIT)
+
+
+class _Lease:
+    """One holder's lease of one key."""
+
+    def __init__(self, storage: Versioned[Any], key: str, duration: float) -> None:
+        self.name = _lease_name(key)
+        self._key = key
+        self._storage = storage
+        self._duration = duration
+        self._owner = secrets.token_hex(8)
+        self._renewals = -1
+        self._version: str | None = None
+        self._until = 0.0
+
+    async def write(self, expected: str | None) -> None:
+        """Take or renew the lease; ConflictError if it is not at the version expected."""
+        start = time.monotonic()
+        value = {"owner": self._owner, "seconds": self._duration, "renewals": self._renewals + 1}
+        try:
+            self._version = await self._storage.write_versioned(self.name, value, expected)
+        except ConflictError:
+            if self._version is None:
+                raise
+            # An earlier renewal may have arrived although its answer did not.
+            record = await self._storage.read_versioned(self.name)
+            if record is None or _field(record, "owner") != self._owner:
+                raise
+            self._version = record.version
+        self._renewals += 1
+        self._until = start + self._duration
+
+    async def keep(self) -> None:
+        """Renew the lease until cancelled, or lost."""
+        warned = False
+        while True:
+            await asyncio.sleep(self._duration / 3)
+            try:
+                await self.write(self._version)
+            except ConflictError:
+                self._until = 0.0
+                return
+            except StorageError as error:
+                if not warned:
+                    logger.warning("the lease of session %s could not be renewed yet: %s", show(self._key), error)
+                warned = True
+            else:
+                warned = False
+
+    async def release(self) -> None:
+        """Let others in at once. Whatever goes wrong here ends with the lease, so it is only logged."""
+        if self._version is None:
+            return
+        try:
+            await self._storage.delete_versioned(self.name, self._version)
+        except ConflictError:
+            record = None
+            with suppress(StorageError):
+                record = await self._storage.read_versioned(self.name)
+            if record is not None and _field(record, "owner") == self._owner:
+                with suppress(StorageError):
+                    await self._storage.delete_versioned(self.name, record.version)
+            else:
+                logger.warning("the lease of session %s was lost before its block ended", show(self._key))
+        except StorageError as error:
+            logger.warning("the lease of session %s ends only by itself: %s", show(self._key), error)
+
+    def ensure(self) -> None:
+        if time.monotonic() >= self._until:
+            raise LeaseLostError(f"the lease of session {show(self._key)} was lost before its block ended")
+
+
+def _lease_name(key: str) -> str:
+    name = "lease:" + key
+    return name if len(name.encode()) <= MAX_KEY_BYTES else "lease:" + sha256(key.encode()).hexdigest()
+
+
+def _field(record: Record[Any], name: str) -> Any:
+    return record.value.get(name) if isinstance(record.value, dict) else None
+
+
+def _duration_of(record: Record[Any], name: str) -> float:
+    seconds = _field(record, "seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise CorruptValueError(f"{show(name)} is not a lease")
+    return float(seconds)

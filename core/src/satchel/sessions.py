@@ -1,0 +1,201 @@
+"""Sessions: what a bot remembers between two messages, loaded before a handler and saved after it."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any, Final, Generic, TypeVar
+
+from satchel.adapter import milliseconds
+from satchel.backing import Backing, OnConflict, settled
+from satchel.codecs import Codec
+from satchel.errors import ConfigurationError, ConflictError, NoSessionError
+from satchel.keys import check_key, per_chat, show
+from satchel.locks import KeyedLock, Lock, Unlocked
+from satchel.session import LazySession, Session
+from satchel.storage import StorageAdapter, V
+
+__all__ = ["KeyFunction", "LazySession", "OnConflict", "Session", "Sessions"]
+
+T = TypeVar("T")
+KeyFunction = Callable[[Any], str | None | Awaitable[str | None]]
+"""Finds the session key of an update, at once or awaited; None means that it has no session."""
+
+_LONGEST_WAIT: Final = 0.1  # seconds between two attempts of `Sessions.update`
+
+
+class Sessions(Generic[V]):
+    """The sessions of a bot, in a storage.
+
+        sessions = Sessions(storage, initial=lambda: {"pizza": 0}, key=per_chat)
+
+        async with sessions.open(update) as session:
+            session.data["pizza"] += 1
+
+    Wherever an update is asked for, a session key will do.
+
+    Args:
+        storage: any storage; a versioned one keeps updates of several processes from overwriting each other.
+        initial: makes the data of a session that is not stored yet.
+        key: finds an update's session key, at once or awaited; None means that the update has no session.
+        on_conflict: what happens when the record changed between loading and saving: "merge" combines the changes and
+            raises `ConflictError` if they meet in one top-level field, "raise" always raises it, "overwrite" lets the
+            last writer win.
+        lock: True lets one task at a time into a session; a `LeaseLock` one of all processes; False everybody.
+        timeout: how long `open` waits for its turn, and `update` keeps trying.
+        codec: how to tell whether data changed; the storage's own by default.
+
+    Raises:
+        ConfigurationError: an option is not right.
+    """
+
+    def __init__(
+        self,
+        storage: StorageAdapter[V],
+        *,
+        initial: Callable[[], V] | None = None,
+        key: KeyFunction = per_chat,
+        on_conflict: OnConflict = "merge",
+        lock: Lock | bool = True,
+        timeout: timedelta = timedelta(seconds=30),
+        codec: Codec[V] | None = None,
+    ) -> None:
+        if on_conflict not in ("merge", "raise", "overwrite"):
+            raise ConfigurationError(f'on_conflict is {on_conflict!r}; it is one of "merge", "raise", "overwrite"')
+        self._seconds = milliseconds("timeout", timeout) / 1000
+        self._lock: Lock = (KeyedLock(timeout=timeout) if lock else Unlocked()) if isinstance(lock, bool) else lock
+        self._backing = Backing(storage, codec, initial)
+        self._on_conflict: OnConflict = on_conflict
+        self._key = key
+
+    @asynccontextmanager
+    async def open(self, update: object) -> AsyncIterator[Session[V]]:
+        """Load the session of `update`; at the end of the block, save it if it changed. Nothing if the block raises.
+
+        Raises:
+            InvalidKeyError: the key cannot be one.
+            StorageError: the session could not be loaded, or not saved (`ConflictError`: see `on_conflict`).
+            LockTimeoutError: another task kept the session for longer than `timeout`.
+            SessionAlreadyOpenError: this task has it open.
+        """
+        session = Session(self._backing, await self._find_key(update), self._on_conflict, self._seconds)
+        async with AsyncExitStack() as stack:
+            if session.key is not None:
+                await session.load(await stack.enter_async_context(self._lock.hold(session.key)))
+            try:
+                yield session
+                await session.commit()
+            finally:
+                session.close()
+
+    @asynccontextmanager
+    async def lazy(self, update: object) -> AsyncIterator[LazySession[V]]:
+        """Open the session of `update` without reading it: `data = await session` does, when it is asked for.
+
+        A block that does not touch the session costs nothing; one that only assigns to it costs one write.
+        Raises what `open` raises.
+        """
+        key = await self._find_key(update)
+        session = LazySession(self._backing, key, self._on_conflict, self._seconds, self._lock)
+        try:
+            yield session
+            await session.commit()
+        finally:
+            await session.aclose()
+
+    async def update(self, update: object, change: Callable[[Session[V]], T | Awaitable[T]]) -> T:
+        """Apply `change` to the session, again and again until no other writer came in between.
+
+            def bake(session):
+                session.data["pizza"] += 1
+
+            await sessions.update("chat:42", bake)
+
+        `change` does what the block of `open` would do, at once or awaited; it may be called several times, each time
+        with the session as it is by then.
+
+        Returns:
+            what `change` returned when its changes were saved.
+
+        Raises:
+            ConflictError: other writers were faster for the whole of `timeout`.
+            NoSessionError: the update has no session.
+        """
+        key = await self._need_key(update)
+        deadline = time.monotonic() + self._seconds
+        wait = 0.001
+        async with self._lock.hold(key) as hold:
+            while True:
+                session = Session(self._backing, key, "raise", self._seconds)
+                await session.load(hold)
+                try:
+                    result: T = await settled(change(session))
+                    await session.commit()
+                except ConflictError:
+                    if time.monotonic() >= deadline:
+                        raise
+                else:
+                    return result
+                finally:
+                    session.close()
+                await asyncio.sleep(random.uniform(0, wait))
+                wait = min(wait * 2, _LONGEST_WAIT)
+
+    async def read(self, update: object) -> V | None:
+        """Return the stored data of a session, or None; `initial` is not asked."""
+        return await self._backing.storage.read(await self._need_key(update))
+
+    async def delete(self, update: object) -> None:
+        """Remove a session, whatever is in it."""
+        key = await self._need_key(update)
+        async with self._lock.hold(key):
+            await self._backing.storage.delete(key)
+
+    async def rename(self, old: object, new: object) -> bool:
+        """Move a session to another key, as when a group becomes a supergroup, and tell whether there was one.
+
+        It is written to `new` before it is removed from `old`, so that nothing is lost in between. An interrupted
+        rename is finished by doing it again.
+
+        Raises:
+            ConflictError: `new` holds other data already.
+        """
+        source, target = await self._need_key(old), await self._need_key(new)
+        async with AsyncExitStack() as stack:
+            for key in sorted({source, target}):
+                await stack.enter_async_context(self._lock.hold(key))
+            if source == target:
+                return await self._backing.load(source) is not None
+            return await self._move(source, target)
+
+    async def _move(self, source: str, target: str) -> bool:
+        backing, deadline = self._backing, time.monotonic() + self._seconds
+        copied: bytes | None = None
+        while True:
+            there, here = await backing.load(source), await backing.load(target)
+            if there is None:
+                return copied is not None
+            encoded = backing.codec.encode(there.value)
+            if here is not None and backing.codec.encode(here.value) not in (encoded, copied):
+                raise ConflictError(f"session {show(target)} exists already")
+            try:
+                await backing.write(target, there.value, None if here is None else here.version)
+                copied = encoded
+                await backing.delete(source, there.version)
+            except ConflictError:  # one of the two changed meanwhile: look again
+                if time.monotonic() >= deadline:
+                    raise
+            else:
+                return True
+
+    async def _find_key(self, update: object) -> str | None:
+        key = update if isinstance(update, str) else await settled(self._key(update))
+        return None if key is None else check_key(key)
+
+    async def _need_key(self, update: object) -> str:
+        key = await self._find_key(update)
+        if key is None:
+            raise NoSessionError(f"this {type(update).__name__} has no session: its key is None")
+        return key

@@ -1,0 +1,161 @@
+"""Opening a storage by URL: adapters register their schemes as entry points in the group `satchel.storages`."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from importlib.metadata import entry_points
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from satchel.errors import ConfigurationError
+from satchel.storage import Storage
+
+T = TypeVar("T")
+
+GROUP: Final = "satchel.storages"
+_PACKAGES: Final = {
+    "sqlite": "satchel-sqlite",
+    "file": "satchel-file",
+    "redis": "satchel-redis",
+    "rediss": "satchel-redis",
+    "postgres": "satchel-postgres",
+    "postgresql": "satchel-postgres",
+    "mongodb": "satchel-mongodb",
+    "mongodb+srv": "satchel-mongodb",
+    "dynamodb": "satchel-dynamodb",
+    "s3": "satchel-s3",
+    "firestore": "satchel-firestore",
+    "supabase": "satchel-supabase",
+}  # fmt: skip
+_UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION: Final = re.compile(r"(\d+)(ms|s|m|h|d)")
+
+
+def open_storage(url: str, **options: Any) -> Storage[Any]:
+    """Make the storage that `url` names; nothing is connected before it is used.
+
+        async with open_storage("sqlite:///bot.db?ttl=30d") as storage: ...
+
+    Any storage takes `namespace`, `ttl`, `timeout` and `create`, in the URL's query (durations as `30d`, `12h`, `15m`,
+    `10s`, `500ms`) or, with `codec`, as arguments, which win. What else a URL may say is in the adapter's README.
+
+    Raises:
+        ConfigurationError: the URL is malformed, its scheme is not installed (the message names the package that
+            has it), or an option is not known or not right.
+    """
+    scheme = StorageURL(url).scheme
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if scheme not in found:
+        package = _PACKAGES.get(scheme)
+        hint = f"pip install {package}" if package else f"known here: {', '.join(sorted(found))}"
+        raise ConfigurationError(f"no storage is installed for {scheme}:// ({hint})")
+    return cast("Storage[Any]", found[scheme].load().from_url(url, **options))
+
+
+class StorageURL:
+    """A storage URL in its parts. An adapter takes what it knows, and hands the rest to `options`, which refuses more.
+
+    Attributes:
+        scheme: in lower case.
+        host: without brackets; "" where there is none.
+        port: or None.
+        username: decoded, or None.
+        password: decoded, or None; never in a message.
+        path: decoded, with its leading slash.
+
+    Raises:
+        ConfigurationError: it is no URL, or its port is no port.
+    """
+
+    def __init__(self, url: str) -> None:
+        if not isinstance(url, str):
+            raise ConfigurationError(f"a storage URL is a string, not {type(url).__name__}")
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            # Of the URL itself nothing is shown: it may hold a password.
+            raise ConfigurationError(f"a storage URL is malformed: {_without_quotes(error)}") from None
+        if not parts.scheme or not url[len(parts.scheme) :].startswith("://"):
+            raise ConfigurationError("a storage URL starts with its scheme, as in sqlite:///bot.db")
+        self._parts: SplitResult = parts
+        self.scheme = parts.scheme
+        self.host = parts.hostname or ""
+        self.port = port
+        self.username = None if parts.username is None else unquote(parts.username)
+        self.password = None if parts.password is None else unquote(parts.password)
+        self.path = unquote(parts.path)
+        self._query = dict(parse_qsl(parts.query, keep_blank_values=True))
+
+    def take(self, name: str, convert: Callable[[str], T]) -> T | None:
+        """Remove the query item `name` and return it converted, or None if it is not there.
+
+        Raises:
+            ConfigurationError: `convert` does not take it.
+        """
+        if name not in self._query:
+            return None
+        try:
+            return convert(self._query.pop(name))
+        except ValueError:
+            raise ConfigurationError(f"{self.scheme}:// option {name} is not {_KINDS[convert]}") from None
+
+    def options(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Take what every adapter has from the query and put what was `given` as arguments over it.
+
+        Raises:
+            ConfigurationError: the query has something that nobody took.
+        """
+        common = {
+            "namespace": self.take("namespace", str),
+            "ttl": self.take("ttl", duration),
+            "timeout": self.take("timeout", duration),
+            "create": self.take("create", boolean),
+        }
+        if self._query:
+            raise ConfigurationError(f"{self.scheme}:// has no option {', '.join(sorted(self._query))}")
+        return {name: value for name, value in common.items() if value is not None} | given
+
+    def rest(self) -> str:
+        """Return the URL without what was taken from its query; for drivers that read URLs. It may hold a password."""
+        query = urlencode(self._query)
+        self._query = {}
+        return urlunsplit(self._parts._replace(query=query))
+
+
+def duration(text: str) -> timedelta:
+    """Return the duration that `30d`, `12h`, `15m`, `10s` or `500ms` says.
+
+    Raises:
+        ValueError: it says none.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    try:
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    except OverflowError as error:
+        raise ValueError(text) from error
+
+
+def boolean(text: str) -> bool:
+    """Return what `true`, `yes`, `1`, `false`, `no` or `0` says.
+
+    Raises:
+        ValueError: it says neither.
+    """
+    try:
+        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
+_KINDS: Final[dict[Callable[[str], Any], str]] = {
+    int: "an integer",
+    duration: "a duration such as 30d, 12h, 15m, 10s or 500ms",
+    boolean: "true or false",
+}
+
+
+def _without_quotes(error: ValueError) -> str:
+    return str(error).split("'", 1)[0].split(":", 1)[0].strip()
