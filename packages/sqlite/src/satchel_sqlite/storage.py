@@ -1,0 +1,293 @@
+"""Sessions in one SQLite file: a row per session, shared by any number of processes of one machine."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeVar, Unpack
+
+from satchel import (
+    ANY,
+    Capabilities,
+    ConfigurationError,
+    CorruptValueError,
+    EncodedStorage,
+    Expected,
+    Payload,
+    StorageClosedError,
+    StorageError,
+    StorageOptions,
+    StorageUnavailableError,
+    StorageURL,
+)
+from satchel.storage import V
+
+T = TypeVar("T")
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS satchel_sessions (
+    key TEXT PRIMARY KEY NOT NULL,
+    payload NOT NULL,
+    expires_at INTEGER
+);
+CREATE INDEX IF NOT EXISTS satchel_sessions_expires_at ON satchel_sessions (expires_at) WHERE expires_at IS NOT NULL;
+"""
+_ALIVE: Final = "(expires_at IS NULL OR expires_at > :now)"
+_GET: Final = f"SELECT payload FROM satchel_sessions WHERE key = :key AND {_ALIVE}"
+_PUT: Final = """
+INSERT INTO satchel_sessions (key, payload, expires_at) VALUES (:key, :payload, :expires_at)
+ON CONFLICT (key) DO UPDATE SET payload = excluded.payload, expires_at = excluded.expires_at
+"""
+_CREATE: Final = f"{_PUT} WHERE satchel_sessions.expires_at <= :now"
+_REPLACE: Final = f"""
+UPDATE satchel_sessions SET payload = :payload, expires_at = :expires_at
+WHERE key = :key AND version_of(payload) = :expected AND {_ALIVE}
+"""
+_DROP: Final = "DELETE FROM satchel_sessions WHERE key = :key"
+_DROP_EXPECTED: Final = f"{_DROP} AND version_of(payload) = :expected AND {_ALIVE}"
+_RENEW: Final = f"UPDATE satchel_sessions SET expires_at = :expires_at WHERE key = :key AND {_ALIVE}"
+_PURGE: Final = "DELETE FROM satchel_sessions WHERE expires_at <= :now"
+_PAGE: Final = f"""
+SELECT key FROM satchel_sessions WHERE key >= :start AND key < :end AND {_ALIVE} ORDER BY key LIMIT 500
+"""
+_PURGE_EVERY: Final = 60.0  # seconds between two purges that ride along with a write
+
+
+class SQLiteStorage(EncodedStorage[V]):
+    """One row per session in the table `satchel_sessions`, in WAL mode, through one connection in a thread of its own.
+
+    Args:
+        path: the database file; it is created if its folder exists.
+        synchronous: "FULL" keeps an acknowledged write through a power cut, "NORMAL" through a crash of the process
+            (https://sqlite.org/pragma.html#pragma_synchronous) and is several times faster.
+        options: see `satchel.StorageOptions`.
+    """
+
+    capabilities = Capabilities(
+        versioned=True,
+        conditional_delete=True,
+        expiring=True,
+        ttl_resolution=timedelta(milliseconds=1),
+        listing=True,
+        batch=True,
+        atomic_batch=True,
+        durable=True,
+        # SQLITE_MAX_LENGTH, less room for the rest of the row: https://sqlite.org/limits.html
+        max_value_bytes=999_000_000,
+    )
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        **options: Unpack[StorageOptions[V]],
+    ) -> None:
+        text = fspath(path)
+        if not text or text == ":memory:" or "\0" in text:
+            raise ConfigurationError(f"{text!r} is no file for SQLite; in memory, use satchel.MemoryStorage")
+        if synchronous not in ("FULL", "NORMAL"):
+            raise ConfigurationError(f'synchronous is {synchronous!r}; it is "FULL" or "NORMAL"')
+        super().__init__(where=f"sqlite:///{text}", **options)
+        self._path = Path(text).absolute()
+        self._synchronous = synchronous
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="satchel-sqlite")
+        self._database: sqlite3.Connection | None = None
+        self._purged = time.monotonic()
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """Open `sqlite:///relative/path.db` or `sqlite:////absolute/path.db`; the query may say `synchronous=NORMAL`."""
+        parsed = StorageURL(url)
+        if parsed.host or parsed.path in ("", "/"):
+            raise ConfigurationError("an SQLite URL is sqlite:///relative/path.db or sqlite:////absolute/path.db")
+        if (synchronous := parsed.take("synchronous", str)) is not None:
+            options = {"synchronous": synchronous.upper()} | options
+        return cls(parsed.path[1:], **parsed.options(options))
+
+    async def open(self) -> None:
+        """Open the file, and create the table."""
+        await self._run(self._connect)
+
+    async def close(self) -> None:
+        """Close the file and end the thread."""
+        try:
+            await self._run(self._disconnect)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    async def get(self, name: str) -> Payload | None:
+        """Select one row."""
+        return await self._run(self._row, name)
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        """Upsert, insert or update one row."""
+        statement = _PUT if expected is ANY else _CREATE if expected is None else _REPLACE
+        count = await self._run(self._write, statement, self._of(name, self._column(payload), expected))
+        return self.version_of(payload) if count else None
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        """Delete one row."""
+        statement = _DROP if expected is ANY else _DROP_EXPECTED
+        count = await self._run(self._write, statement, self._of(name, None, expected))
+        return expected is ANY or count == 1
+
+    async def renew(self, name: str) -> bool:
+        """Set a new end."""
+        return await self._run(self._write, _RENEW, self._of(name)) == 1
+
+    async def purge(self) -> int:
+        """Delete the rows that have ended."""
+        return await self._run(self._write, _PURGE, self._of(""))
+
+    async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
+        """Select 500 names at a time, in order."""
+        start, end = prefix, _after(prefix)
+        while page := await self._run(self._page, {"start": start, "end": end, "now": _now()}):
+            yield page
+            start = page[-1] + "\x01"  # names have no control characters, so nothing is between
+
+    async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
+        """Select the rows in one visit to the thread."""
+        return await self._run(self._rows, names)
+
+    async def put_many(self, payloads: Mapping[str, Payload]) -> None:
+        """Upsert the rows in one transaction."""
+        await self._run(self._write_all, _PUT, [self._of(name, self._column(p)) for name, p in payloads.items()])
+
+    async def drop_many(self, names: Sequence[str]) -> None:
+        """Delete the rows in one transaction."""
+        await self._run(self._write_all, _DROP, [self._of(name) for name in names])
+
+    def translate(self, error: Exception) -> StorageError | None:
+        """Say what an SQLite result code means (https://sqlite.org/rescode.html)."""
+        if not isinstance(error, sqlite3.Error):
+            return None
+        match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:  # the low byte is the primary code
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                return StorageUnavailableError(f"{self.where} was locked by another process for too long")
+            case sqlite3.SQLITE_FULL:
+                return StorageUnavailableError(f"{self.where} cannot grow: the disk is full")
+            case sqlite3.SQLITE_IOERR:
+                return StorageUnavailableError(f"{self.where} cannot be read or written: {error}")
+            case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_READONLY:
+                return ConfigurationError(f"{self.where} cannot be opened for writing: {error}")
+            case sqlite3.SQLITE_NOTADB:
+                return ConfigurationError(f"{self.where} is not an SQLite database")
+            case sqlite3.SQLITE_CORRUPT:
+                return CorruptValueError(f"{self.where} is damaged: {error}")
+            case _:
+                return StorageError(f"{self.where} failed: {error}")
+
+    def schema(self) -> str:
+        """Return the DDL that `create=False` expects."""
+        return _SCHEMA
+
+    # In the thread.
+
+    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _connect(self) -> None:
+        if self._database is not None:
+            return
+        if not self._path.parent.is_dir():
+            raise ConfigurationError(f"{self.where} cannot be opened: folder {self._path.parent} does not exist")
+        if not self.create and not self._path.exists():
+            raise ConfigurationError(f"{self.where} does not exist, and create=False")
+        database = sqlite3.connect(self._path, timeout=self.timeout.total_seconds(), isolation_level=None)
+        try:
+            self._prepare(database)
+        except BaseException:
+            database.close()
+            raise
+        self._database = database
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        database.create_function("version_of", 1, lambda value: self.version_of(_bytes(value)), deterministic=True)
+        _use_wal(database, time.monotonic() + self.timeout.total_seconds())
+        database.execute(f"PRAGMA synchronous = {self._synchronous}")
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'satchel_sessions_expires_at'").fetchone():
+            if not self.create:
+                raise ConfigurationError(f"{self.where} has no table satchel_sessions, and create=False")
+            database.executescript(_SCHEMA)
+
+    def _disconnect(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _row(self, name: str) -> Payload | None:
+        row = self._connected.execute(_GET, self._of(name)).fetchone()
+        return None if row is None else _bytes(row[0])
+
+    def _rows(self, names: Sequence[str]) -> dict[str, Payload]:
+        return {name: payload for name in names if (payload := self._row(name)) is not None}
+
+    def _page(self, bounds: dict[str, Any]) -> list[str]:
+        return [key for (key,) in self._connected.execute(_PAGE, bounds)]
+
+    def _write(self, statement: str, row: dict[str, Any]) -> int:
+        count = self._connected.execute(statement, row).rowcount
+        if self.ttl is not None and time.monotonic() - self._purged > _PURGE_EVERY:
+            self._purged = time.monotonic()
+            self._connected.execute(_PURGE, self._of(""))
+        return count
+
+    def _write_all(self, statement: str, rows: list[dict[str, Any]]) -> None:
+        with closing(self._connected.cursor()) as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                cursor.executemany(statement, rows)
+                cursor.execute("COMMIT")
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+
+    @property
+    def _connected(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise StorageClosedError(f"{self!r} is closed")
+        return self._database
+
+    def _of(self, name: str, column: str | bytes | None = None, expected: Expected = ANY) -> dict[str, Any]:
+        """Return the parameters of a statement about one row."""
+        now = _now()
+        end = None if self.ttl_ms is None else now + self.ttl_ms + 1  # now is cut to the millisecond
+        return {"key": name, "payload": column, "expires_at": end, "now": now, "expected": expected}
+
+    def _column(self, payload: Payload) -> str | bytes:
+        return payload.decode() if self.codec.is_text else payload
+
+
+def _use_wal(database: sqlite3.Connection, deadline: float) -> None:
+    """Let readers and one writer work side by side. Of processes that switch at once, some find the file locked."""
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _bytes(column: str | bytes) -> Payload:
+    return column.encode() if isinstance(column, str) else column
+
+
+def _after(prefix: str) -> str:
+    """Return the first string that is greater than all that start with `prefix`, in the order of code points."""
+    start = prefix.rstrip("\U0010ffff")
+    following = ord(start[-1]) + 1
+    return start[:-1] + chr(0xE000 if following == 0xD800 else following)
