@@ -1,5 +1,6 @@
 """`MemoryStorage`: what is particular to it beside the conformance suite."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +33,15 @@ async def test_listing_does_not_count_as_use() -> None:
     assert [key async for key in storage.keys()] == ["a", "b"]
     await storage.write("c", 3)
     assert await storage.read("a") is None
+
+
+async def test_expired_records_make_room_for_new_ones() -> None:
+    storage = MemoryStorage[Any](ttl=timedelta(milliseconds=1))
+    for number in range(3):
+        await storage.write(f"old:{number}", number)
+    await asyncio.sleep(0.003)
+    await storage.write("new", 1)
+    assert len(storage._records) == 1
 
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, True, "10"])

@@ -78,8 +78,8 @@ class EncodedStorage(Generic[V]):
 
     Every adapter: `get`, `put`, `drop`. Expiring: `renew`, and `purge` where the backend does not remove what is dead.
     Listing: `pages`. Batch: `get_many`, `put_many`, `drop_many`. As needed: `open`, `close`, `translate`,
-    `get_versioned`, `schema`. Methods whose capability is not declared are hidden, so `isinstance(storage, Listing)` and the
-    declaration always agree.
+    `get_versioned`, `schema`. Methods whose capability is not declared are hidden, so `isinstance(storage, Listing)`
+    and the declaration always agree.
 
     Hooks see *names*: printable, non-empty strings that stand for a namespace and a key, injectively. They may raise
     whatever the driver raises; `translate` says what that means.
@@ -410,7 +410,7 @@ def milliseconds(name: str, duration: timedelta) -> int:
         raise ConfigurationError(f"{name} is a timedelta, not {type(duration).__name__}")
     if duration <= timedelta(0):
         raise ConfigurationError(f"{name} is {duration}; it has to be positive")
-    return -(-duration // timedelta(milliseconds=1))
+    return -(duration // timedelta(milliseconds=-1))
 
 
 async def _nothing() -> None:

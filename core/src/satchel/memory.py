@@ -56,8 +56,7 @@ class MemoryStorage(EncodedStorage[V]):
             return None
         self._records[name] = (payload, self._end())
         self._records.move_to_end(name)
-        if self._max_size is not None and len(self._records) > self._max_size:
-            self._make_room(self._max_size)
+        self._make_room()
         return self.version_of(payload) if expected is not ANY else ""
 
     async def drop(self, name: str, expected: Expected = ANY) -> bool:
@@ -72,6 +71,7 @@ class MemoryStorage(EncodedStorage[V]):
         payload = self._alive(name)
         if payload is not None:
             self._records[name] = (payload, self._end())
+            self._records.move_to_end(name)
         return payload is not None
 
     async def purge(self) -> int:
@@ -123,7 +123,12 @@ class MemoryStorage(EncodedStorage[V]):
         now = time.monotonic()
         return (name for name, (_, end) in self._records.items() if end is None or end > now)
 
-    def _make_room(self, size: int) -> None:
-        """Forget expired records first, then those that were not used for longest."""
-        while len(self._records) > size:
-            self._records.popitem(last=False)
+    def _make_room(self) -> None:
+        """Forget records from the oldest on: those that have expired, and those that are too many."""
+        now = time.monotonic()
+        while self._records:
+            name, (_, end) = next(iter(self._records.items()))
+            too_many = self._max_size is not None and len(self._records) > self._max_size
+            if not too_many and (end is None or end > now):
+                return
+            del self._records[name]

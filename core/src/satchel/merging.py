@@ -22,7 +22,7 @@ def merge(base: Any, mine: Any, theirs: Any) -> Any:
     both: list[str] = []
     for name in theirs | mine | base:
         was, here, there = (_encoded(side, name) for side in (base, mine, theirs))
-        if here == was or here == there:
+        if here in (was, there):
             winner = theirs
         elif there == was:
             winner = mine

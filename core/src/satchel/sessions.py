@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, overload
 
 from satchel.adapter import milliseconds
 from satchel.backing import Backing, OnConflict, settled
@@ -20,7 +20,7 @@ from satchel.storage import StorageAdapter, V
 __all__ = ["KeyFunction", "LazySession", "OnConflict", "Session", "Sessions"]
 
 T = TypeVar("T")
-KeyFunction = Callable[[Any], str | None | Awaitable[str | None]]
+KeyFunction = Callable[[Any], str | Awaitable[str | None] | None]
 """Finds the session key of an update, at once or awaited; None means that it has no session."""
 
 _LONGEST_WAIT: Final = 0.1  # seconds between two attempts of `Sessions.update`
@@ -105,7 +105,12 @@ class Sessions(Generic[V]):
         finally:
             await session.aclose()
 
-    async def update(self, update: object, change: Callable[[Session[V]], T | Awaitable[T]]) -> T:
+    @overload
+    async def update(self, update: object, change: Callable[[Session[V]], Awaitable[T]]) -> T: ...
+    @overload
+    async def update(self, update: object, change: Callable[[Session[V]], T]) -> T: ...
+
+    async def update(self, update: object, change: Callable[[Session[V]], Any]) -> Any:
         """Apply `change` to the session, again and again until no other writer came in between.
 
             def bake(session):
@@ -131,7 +136,7 @@ class Sessions(Generic[V]):
                 session = Session(self._backing, key, "raise", self._seconds)
                 await session.load(hold)
                 try:
-                    result: T = await settled(change(session))
+                    result = await settled(change(session))
                     await session.commit()
                 except ConflictError:
                     if time.monotonic() >= deadline:

@@ -18,6 +18,11 @@ _PACKAGES: Final = {
     "file": "satchel-file",
     "redis": "satchel-redis",
     "rediss": "satchel-redis",
+    "redis+unix": "satchel-redis",
+    "redis+cluster": "satchel-redis",
+    "rediss+cluster": "satchel-redis",
+    "redis+sentinel": "satchel-redis",
+    "rediss+sentinel": "satchel-redis",
     "postgres": "satchel-postgres",
     "postgresql": "satchel-postgres",
     "mongodb": "satchel-mongodb",
@@ -57,8 +62,9 @@ class StorageURL:
 
     Attributes:
         scheme: in lower case.
-        host: without brackets; "" where there is none.
-        port: or None.
+        hosts: every host, without brackets, with its port or None: `redis+cluster://a:1,b:2` has two.
+        host: the first of them; "" where there is none.
+        port: the first one's, or None.
         username: decoded, or None.
         password: decoded, or None; never in a message.
         path: decoded, with its leading slash.
@@ -72,7 +78,8 @@ class StorageURL:
             raise ConfigurationError(f"a storage URL is a string, not {type(url).__name__}")
         try:
             parts = urlsplit(url)
-            port = parts.port
+            each = [urlsplit(f"//{host}") for host in parts.netloc.rpartition("@")[2].split(",")]
+            self.hosts = [(host.hostname or "", host.port) for host in each]
         except ValueError as error:
             # Of the URL itself nothing is shown: it may hold a password.
             raise ConfigurationError(f"a storage URL is malformed: {_without_quotes(error)}") from None
@@ -80,8 +87,7 @@ class StorageURL:
             raise ConfigurationError("a storage URL starts with its scheme, as in sqlite:///bot.db")
         self._parts: SplitResult = parts
         self.scheme = parts.scheme
-        self.host = parts.hostname or ""
-        self.port = port
+        self.host, self.port = self.hosts[0]
         self.username = None if parts.username is None else unquote(parts.username)
         self.password = None if parts.password is None else unquote(parts.password)
         self.path = unquote(parts.path)

@@ -40,5 +40,6 @@ async def test_every_acknowledged_write_is_there_after_the_writer_was_killed(tmp
             found = await storage.read_many(f"chat:{number}" for number in range(1, acknowledged + 1))
             assert found == {f"chat:{number}": number for number in range(1, acknowledged + 1)}
             last = await storage.read("last")
+            assert last is not None
             assert last["number"] >= acknowledged
             assert last["padding"] == "x" * 5000

@@ -29,6 +29,7 @@ URL = Annotated[str, typer.Argument(help="The storage, such as sqlite:///bot.db 
 def root(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version, and end.", is_eager=True)] = False,
 ) -> None:
+    """Print the version if asked to."""
     if show_version:
         typer.echo(f"satchel {version('satchel')}")
         raise typer.Exit

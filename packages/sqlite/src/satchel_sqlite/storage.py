@@ -102,7 +102,7 @@ class SQLiteStorage(EncodedStorage[V]):
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
-        """Open `sqlite:///relative/path.db` or `sqlite:////absolute/path.db`; the query may say `synchronous=NORMAL`."""
+        """Open `sqlite:///relative.db` or `sqlite:////absolute.db`; the query may say `synchronous=NORMAL`."""
         parsed = StorageURL(url)
         if parsed.host or parsed.path in ("", "/"):
             raise ConfigurationError("an SQLite URL is sqlite:///relative/path.db or sqlite:////absolute/path.db")
