@@ -1,0 +1,211 @@
+"""What can be done with the workspace; `./dev --help` says how to call it from a fresh clone."""
+
+import hashlib
+import os
+import shutil
+import ssl
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import nox
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tools import backends, pythons, workspace
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "uv"
+nox.options.download_python = "never"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests"]
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+# uv trusts and asks whom pip does: the certificates of this machine, where it has any, and the index of its user.
+if ssl.get_default_verify_paths().cafile:
+    os.environ.setdefault("UV_SYSTEM_CERTS", "true")
+if "PIP_INDEX_URL" in os.environ:
+    os.environ.setdefault("UV_DEFAULT_INDEX", os.environ["PIP_INDEX_URL"])
+
+ROOT = workspace.ROOT
+MEMBERS = {member.short: member for member in workspace.members()}
+PROVEN = [name for name, member in MEMBERS.items() if (ROOT / member.folder / "tests/test_conformance.py").exists()]
+PUBLISHED = {name: member for name, member in MEMBERS.items() if member.published}
+INSTALLED = pythons.find()
+OLDEST_AND_NEWEST = list(dict.fromkeys([*INSTALLED[:1], *INSTALLED[-1:]]))
+
+# How the versions of a package's dependencies are chosen: the pins of requirements/, or freely within its bounds.
+RESOLUTIONS = {
+    "pinned": ("--constraint", "requirements/test.txt"),
+    "lowest": ("--resolution", "lowest-direct"),
+    "newest": ("--resolution", "highest"),
+}
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Talk to the demo bot."""
+    install(session, "demo", [name for name in PUBLISHED if name != "conformance"])
+    session.run("satchel", "chat", *session.posargs)
+
+
+@nox.session(python=OLDEST_AND_NEWEST)
+def tests(session: nox.Session) -> None:
+    """Every test, on the oldest and the newest Python of this machine."""
+    install(session, "test", MEMBERS)
+    not_run().tested(str(session.python))
+    run_pytest(session, MEMBERS, *session.posargs)
+
+
+@nox.session(python=INSTALLED, reuse_venv=False)
+@nox.parametrize(
+    ("name", "resolution"),
+    [nox.param(name, resolution, id=f"{name}-{resolution}") for name in MEMBERS for resolution in RESOLUTIONS],
+)
+def package(session: nox.Session, name: str, resolution: str) -> None:
+    """The tests of one package, with nothing installed but what it asks for."""
+    member = MEMBERS[name]
+    itself = f"{member.folder}[{','.join(member.extras)}]" if member.extras else member.folder
+    groups = ["--group", "test", *(f"--group={member.folder}/pyproject.toml:{group}" for group in member.groups)]
+    session.install(*RESOLUTIONS[resolution], *groups, "-e", itself, "-e", "conformance[containers]")
+    run_pytest(session, [name], f"{member.folder}/tests", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("name", [nox.param(name, id=name) for name in PROVEN])
+def conformance(session: nox.Session, name: str) -> None:
+    """The conformance suite against one package."""
+    install(session, "test", MEMBERS)
+    run_pytest(session, [name], f"{MEMBERS[name].folder}/tests/test_conformance.py", *session.posargs)
+
+
+@nox.session(python=OLDEST_AND_NEWEST)
+def types(session: nox.Session) -> None:
+    """Check types, with mypy and with pyright."""
+    install(session, "types", MEMBERS)
+    session.run("mypy", "--cache-dir", str(Path(session.virtualenv.location, "mypy")))
+    session.run("pyright", env={"NODE_USE_SYSTEM_CA": "1", "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, workflows, shell scripts and what must not be committed."""
+    install(session, "lint")
+    session.run("ruff", "check", "--output-format", "concise")
+    session.run("ruff", "format", "--check")
+    files = workspace.files()
+    workflows = [file for file in files if file.startswith(".github/workflows/")]
+    session.run("zizmor", "--offline", "--quiet", "--persona", "auditor", "--strict-collection", ".github")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    session.run("shellcheck", "--severity", "warning", "--exclude", "SC1090", *workspace.shell_scripts(files))
+    session.run("python", "-m", "tools.check_tree")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build into dist/ what the tags (or names) given release, else everything; try each wheel in an empty place."""
+    install(session, "release")
+    wanted = [workspace.released_by(tag) for tag in session.posargs] or list(PUBLISHED.values())
+    place = Path(session.create_tmp()).resolve()
+    dist, aside, empty, ours = ROOT / "dist", place / "aside", place / "empty", place / "ours.txt"
+    pinned = ("--build-constraints", "requirements/build.txt", "--require-hashes", "--quiet")
+    for folder in (dist, aside):
+        shutil.rmtree(folder, ignore_errors=True)
+    # What one distribution needs of another comes from here, not from an index: it may not be published yet.
+    for member in PUBLISHED.values():
+        session.run("uv", "build", *pinned, "--wheel", "--out-dir", str(aside), member.folder)
+    others = {wheel.name.split("-")[0]: wheel.as_uri() for wheel in aside.glob("*.whl")}
+    for member in wanted:
+        module = member.name.replace("-", "_")
+        session.run("uv", "build", *pinned, "--out-dir", str(dist), member.folder)
+        ours.write_text(
+            "".join(f"{name} @ {uri}\n" for name, uri in others.items() if name != module), encoding="utf-8"
+        )
+        wheel = next(dist.glob(f"{module}-{member.version}-*.whl"))
+        session.run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(empty))
+        session.run("uv", "pip", "install", "-q", "--no-sources", "-c", str(ours), "--python", str(empty), str(wheel))
+        session.run(str(empty / "bin/python"), "-c", f"import {module}", external=True)
+    session.run("twine", "check", "--strict", *map(str, dist.glob("satchel*")))
+
+
+@nox.session
+def scoreboard(session: nox.Session) -> None:
+    """Try the suite on storages that others wrote, and write docs/scoreboard.md; `--check` only compares."""
+    install(session, "peers", MEMBERS)
+    provide(session, ["redis", "postgres"])
+    session.run("python", "-m", "conformance.peers", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write requirements/ anew; `--upgrade` takes the newest versions, else what still fits stays."""
+    everything = ["--all-extras", "--group", "test"]
+    for member in MEMBERS.values():
+        everything += [f"{member.folder}/pyproject.toml"]
+        everything += [f"--group={member.folder}/pyproject.toml:{group}" for group in member.groups]
+    runtime = [f"{PUBLISHED[name].folder}/pyproject.toml" for name in PUBLISHED if name != "conformance"]
+    runtime.append("--all-extras")
+
+    def compile_(name: str, *sources: str) -> None:
+        options = ["--universal", "--python-version", pythons.SUPPORTED[0], "--generate-hashes", "--no-annotate"]
+        options += ["--no-emit-index-url", "--no-header", "--quiet", *session.posargs]
+        options += [f"--no-emit-package={member.name}" for member in MEMBERS.values()]
+        session.run("uv", "pip", "compile", *options, *sources, "--output-file", f"requirements/{name}.txt")
+
+    same = ("--constraint", "requirements/test.txt")
+    compile_("test", *everything)
+    compile_("types", *everything, "--group", "types", *same)
+    compile_("peers", *everything, "--group", "peers")
+    compile_("demo", *runtime, *same)
+    for name in ("bootstrap", "build", "lint", "release"):
+        compile_(name, "--group", name)
+    (ROOT / "requirements/inputs.sha256").write_text(workspace.digest() + "\n", encoding="utf-8")
+
+
+@nox.session(name="format")
+def format_(session: nox.Session) -> None:
+    """Put the style right."""
+    install(session, "lint")
+    session.run("ruff", "check", "--fix-only")
+    session.run("ruff", "format")
+
+
+def install(session: nox.Session, pins: str, names: Iterable[str] = ()) -> None:
+    """Install just what requirements/PINS.txt says and, from their folders, the distributions named; once."""
+    wanted = [f"requirements/{pins}.txt", *(f"{MEMBERS[name].folder}/pyproject.toml" for name in names)]
+    digest = hashlib.sha256(b"".join((ROOT / one).read_bytes() for one in wanted)).hexdigest()
+    stamp = Path(session.virtualenv.location, "installed")
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == digest:
+        return
+    session.run_install("uv", "pip", "sync", "--require-hashes", wanted[0], silent=True)
+    editable = [argument for name in names for argument in ("--editable", MEMBERS[name].folder)]
+    if editable:
+        session.install("--no-deps", "--build-constraints", "requirements/build.txt", *editable)
+    stamp.write_text(digest, encoding="utf-8")
+
+
+def run_pytest(session: nox.Session, names: Iterable[str], *arguments: str) -> None:
+    """Run pytest with the servers that the tests of these distributions want."""
+    report = not_run()
+    report.begun += 1
+    provide(session, dict.fromkeys(image for name in names for image in MEMBERS[name].images))
+    if session.run("pytest", "--numprocesses", "auto", *arguments):
+        report.passed += 1
+
+
+def provide(session: nox.Session, images: Iterable[str]) -> None:
+    """See to it that there are containers with these images, or warn."""
+
+    def probe(tags: list[str]) -> str:
+        answer = session.run("python", "tools/containers.py", *tags, silent=True, log=False, stderr=None)
+        return str(answer or "")
+
+    if why := backends.provide(images, probe):
+        session.warn(why)
+
+
+@cache
+def not_run() -> backends.NotRun:
+    """The one report of this run of nox, printed when it ends."""
+    return backends.NotRun(INSTALLED, OLDEST_AND_NEWEST)
