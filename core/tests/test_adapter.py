@@ -1,6 +1,7 @@
 """The base class of adapters: what it makes of a few hooks over bytes."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -143,6 +144,19 @@ async def test_the_errors_of_the_driver_become_ours_with_the_cause() -> None:
             assert "hunter2" not in str(caught.value)
 
 
+async def test_a_backend_that_is_lost_and_comes_back_is_logged_once_each(caplog: pytest.LogCaptureFixture) -> None:
+    shelf = Shelf()
+    await shelf.setup()
+    with caplog.at_level(logging.WARNING, "satchel"):
+        for fails in (ConnectionError("hunter2"), ConnectionError(), None, None):
+            shelf.fails = fails
+            await asyncio.gather(shelf.read("chat:1"), return_exceptions=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        "lost: shelf://here is down",
+        "back: shelf://here",
+    ]
+
+
 async def test_no_call_takes_longer_than_the_timeout() -> None:
     shelf = Shelf(timeout=timedelta(milliseconds=20))
     shelf.hangs = True
@@ -195,6 +209,8 @@ def test_a_storage_bound_to_its_loop_says_so_on_another() -> None:
     asyncio.run(bound.read("chat:1"))
     with pytest.raises(ConfigurationError, match="another event loop"):
         asyncio.run(bound.read("chat:1"))
+    with pytest.raises(ConfigurationError, match="another event loop"):
+        asyncio.run(bound.aclose())
 
     free = Shelf()
     asyncio.run(free.read("chat:1"))

@@ -412,5 +412,6 @@ async def test_a_storage_of_three_methods_is_enough(caplog: pytest.LogCaptureFix
     ],
 )
 def test_wrong_options_are_refused_at_once(options: dict[str, Any]) -> None:
+    wrong: Any = {"storage": MemoryStorage()} | options
     with pytest.raises(ConfigurationError):
-        Sessions(**({"storage": MemoryStorage()} | options))
+        Sessions(**wrong)

@@ -26,7 +26,7 @@ async def test_arguments_win_over_the_query() -> None:
     [
         ("mongodb://host/db", "pip install satchel-mongodb"),
         ("s3://bucket", "pip install satchel-s3"),
-        ("nonsense://x", "known here: memory"),
+        ("nonsense://x", "no storage is installed for nonsense:// (known here: "),
         ("bot.db", "starts with its scheme"),
         ("", "starts with its scheme"),
         ("memory:", "starts with its scheme"),

@@ -126,11 +126,14 @@ class EncodedStorage(Generic[V]):
         self.create = create
         self._prefix = check_namespace(namespace)
         self._ttl_ms = None if ttl is None else milliseconds("ttl", ttl)
+        if ttl is not None and not self.capabilities.expiring:
+            raise ConfigurationError(f"{type(self).__name__} takes no ttl: its records cannot expire")
         self._seconds = milliseconds("timeout", timeout) / 1000
         self._loop: asyncio.AbstractEventLoop | None = None  # the loop it is open on
         self._opening: asyncio.Lock | None = None
         self._acquired = False  # there may be something to close
         self._closed = False
+        self._down = False  # the last call found the backend unavailable
 
     # What users call.
 
@@ -212,11 +215,13 @@ class EncodedStorage(Generic[V]):
 
     async def aclose(self) -> None:
         """Release everything that the storage made itself. Any later call raises `StorageClosedError`."""
-        if not self._closed:
-            self._closed = True
-            self._loop = None
-            if self._acquired:
-                await self._bounded(self.close)
+        if self._closed:
+            return
+        self._check_loop()
+        self._closed = True
+        self._loop = None
+        if self._acquired:
+            await self._bounded(self.close)
 
     async def __aenter__(self) -> Self:
         """Call `setup()`."""
@@ -350,14 +355,22 @@ class EncodedStorage(Generic[V]):
             if self.local:
                 return await hook(*arguments)
             async with asyncio.timeout(self._seconds):
-                return await hook(*arguments)
+                result = await hook(*arguments)
         except SatchelError:
             raise
         except Exception as error:
-            raise self._translated(error) from error
+            translated = self._translated(error)
+            if isinstance(translated, StorageUnavailableError) and not self._down:
+                self._down = True
+                logger.warning("lost: %s", translated)
+            raise translated from error
+        if self._down:
+            self._down = False
+            logger.warning("back: %s", self.where)
+        return result
 
     def _translated(self, error: Exception) -> StorageError:
-        if self._closed:
+        if self._closed:  # by another task, while this call was under way
             return StorageClosedError(f"{self!r} is closed")
         found = self.translate(error)
         if found is not None:
@@ -366,14 +379,17 @@ class EncodedStorage(Generic[V]):
             return StorageUnavailableError(f"{self.where} did not answer within {self._seconds:g} s")
         return StorageError(f"{self.where} failed: {type(error).__name__}")
 
+    def _check_loop(self) -> None:
+        if self.loop_bound and self._loop not in (None, asyncio.get_running_loop()):
+            raise ConfigurationError(f"{self!r} is open on another event loop: make one storage for each loop")
+
     async def _ready(self) -> None:
         """Open the storage unless it is open on this event loop."""
         if self._closed:
             raise StorageClosedError(f"{self!r} is closed")
+        self._check_loop()
         loop = asyncio.get_running_loop()
         if self._loop is not None:
-            if self.loop_bound:
-                raise ConfigurationError(f"{self!r} is open on another event loop: make one storage for each loop")
             self._loop = loop
             return
         if self._opening is None:

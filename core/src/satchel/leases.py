@@ -110,13 +110,13 @@ class _Lease:
         try:
             self._version = await self._storage.write_versioned(self.name, value, expected)
         except ConflictError:
-            if self._version is None:
+            record = None if self._version is None else await self._storage.read_versioned(self.name)
+            if record is None or record.version == expected or _field(record, "owner") != self._owner:
                 raise
-            # An earlier renewal may have arrived although its answer did not.
-            record = await self._storage.read_versioned(self.name)
-            if record is None or _field(record, "owner") != self._owner:
-                raise
-            self._version = record.version
+            # An earlier renewal has arrived although its answer had not. From when on it counts is not known.
+            self._version, self._renewals = record.version, _field(record, "renewals")
+            await self.write(record.version)
+            return
         self._renewals += 1
         self._until = start + self._duration
 

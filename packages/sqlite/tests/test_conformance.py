@@ -1,6 +1,5 @@
 """SQLiteStorage keeps every rule that it declares."""
 
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,5 +12,5 @@ class TestSQLite(StorageConformance):
     capabilities = SQLiteStorage.capabilities
 
     @pytest.fixture
-    def storage_factory(self, tmp_path: Path) -> partial[SQLiteStorage[object]]:
-        return partial(SQLiteStorage, tmp_path / "bot.db")
+    def storage_url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path}/bot.db"
