@@ -1,0 +1,339 @@
+"""Sessions in Redis or Valkey: a string per session, expired by the server; one server, Sentinel or Cluster."""
+
+import asyncio
+import hashlib
+import re
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final, Self, TypeVar, Unpack
+
+from redis import exceptions as driver
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.sentinel import MasterNotFoundError, SentinelConnectionPool
+from redis.client import NEVER_DECODE
+
+from satchel import (
+    ANY,
+    Capabilities,
+    ConfigurationError,
+    CorruptValueError,
+    EncodedStorage,
+    Expected,
+    Payload,
+    StorageError,
+    StorageOptions,
+    StorageUnavailableError,
+)
+from satchel.storage import V
+from satchel_redis.clients import bound, connect, where
+
+T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
+
+# Each script takes the record's name and then its arguments; an empty lifetime is none.
+_REPLACE: Final = b"""
+local payload = redis.call('GET', KEYS[1])
+if not payload or redis.sha1hex(payload) ~= ARGV[1] then return 0 end
+if ARGV[3] == '' then redis.call('SET', KEYS[1], ARGV[2])
+else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
+return 1
+"""
+_DROP: Final = b"""
+local payload = redis.call('GET', KEYS[1])
+if not payload or redis.sha1hex(payload) ~= ARGV[1] then return 0 end
+return redis.call('UNLINK', KEYS[1])
+"""
+_PERSIST: Final = b"""
+redis.call('PERSIST', KEYS[1])
+return redis.call('EXISTS', KEYS[1])
+"""
+# MGET would call a record of another type missing, and MSET knows no lifetime.
+_GET_MANY: Final = b"""
+local payloads = {}
+for i, name in ipairs(KEYS) do payloads[i] = redis.call('GET', name) end
+return payloads
+"""
+_PUT_MANY: Final = b"""
+for i, name in ipairs(KEYS) do
+  if ARGV[1] == '' then redis.call('SET', name, ARGV[i + 1])
+  else redis.call('SET', name, ARGV[i + 1], 'PX', ARGV[1]) end
+end
+return 1
+"""
+_GLOB: Final = re.compile(rb"[*?\[\]\\^]")
+_PAGE: Final = 500  # names that the server looks at in one SCAN
+
+
+class RedisStorage(EncodedStorage[V]):
+    """One string per session under `namespace:key`, through a client of redis-py's.
+
+    Every command is sent to a primary, and a change exactly once: sent again after its answer was lost, a conditional
+    write would meet its own traces and report a conflict that there was not.
+
+    Args:
+        redis: a URL, or a client of `redis.asyncio`: Redis, RedisCluster, or what `Sentinel.master_for` returns. A
+            client is used with whatever options it has, and not closed.
+        max_connections: how many calls are at the server at once, each on a connection of its own; others wait. 50 by
+            default.
+        options: see `satchel.StorageOptions`. `create` does nothing, as there is nothing to create.
+    """
+
+    capabilities = Capabilities(
+        versioned=True,
+        conditional_delete=True,
+        expiring=True,
+        ttl_resolution=timedelta(milliseconds=1),
+        listing=True,
+        batch=True,
+        atomic_batch=True,  # but not on a Cluster
+        durable=False,  # unless the server has `appendonly yes` and `appendfsync always`
+        max_value_bytes=512 * 1024 * 1024,  # https://redis.io/docs/latest/develop/data-types/strings/#limits
+    )
+    loop_bound = True
+
+    def __init__(
+        self,
+        redis: str | Redis | RedisCluster,
+        *,
+        max_connections: int | None = None,
+        **options: Unpack[StorageOptions[V]],
+    ) -> None:
+        self._owned = isinstance(redis, str)
+        if isinstance(redis, str):
+            redis, max_connections, options = connect(redis, max_connections, options)
+        elif not isinstance(redis, Redis | RedisCluster):
+            kind = f"{type(redis).__module__}.{type(redis).__name__}"
+            raise ConfigurationError(f"RedisStorage takes a URL or a client of redis.asyncio, not {kind}")
+        if max_connections is None:
+            max_connections = 50
+        if max_connections < 1:
+            raise ConfigurationError(f"max_connections is {max_connections}; it has to be positive")
+        super().__init__(where=where(redis), **options)
+        self._redis = redis
+        self._slots = asyncio.Semaphore(min(max_connections, bound(redis)))
+        if isinstance(redis, RedisCluster):
+            self.capabilities = replace(self.capabilities, atomic_batch=False)
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """Open `redis://user:password@host:port/database`; for TLS, Cluster, Sentinel and the query see the README."""
+        return cls(url, **options)
+
+    async def open(self) -> None:
+        """Connect and log in."""
+        if isinstance(self._redis, RedisCluster):
+            await self._redis.initialize()
+        else:
+            await self._send(b"", "PING")
+
+    async def close(self) -> None:
+        """Close the client, unless it was passed in."""
+        if self._owned:
+            await self._redis.aclose()
+            if isinstance(self._redis, Redis) and isinstance(self._redis.connection_pool, SentinelConnectionPool):
+                for sentinel in self._redis.connection_pool.sentinel_manager.sentinels:
+                    await sentinel.aclose()
+
+    async def get(self, name: str) -> Payload | None:
+        """GET."""
+        payload: Payload | None = await self._ask(name.encode(), "GET", name.encode())
+        return payload
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        """SET, or a script that compares digests first."""
+        if isinstance(expected, str):
+            written = await self._run(
+                self._send, _REPLACE, [name], expected.encode(errors="replace"), payload, self._lifetime
+            )
+        else:
+            condition = [] if expected is ANY else [b"NX"]
+            lifetime = [] if self.ttl_ms is None else [b"PX", self.ttl_ms]
+            written = await self._send(name.encode(), "SET", name.encode(), payload, *condition, *lifetime)
+        return self.version_of(payload) if written else None
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        """UNLINK, which frees a large value in the background, or a script that compares digests first."""
+        if isinstance(expected, str):
+            return bool(await self._run(self._send, _DROP, [name], expected.encode(errors="replace")))
+        await self._send(name.encode(), "UNLINK", name.encode())
+        return True
+
+    async def renew(self, name: str) -> bool:
+        """PEXPIRE, or a script with PERSIST, which alone does not tell a record without an end from none."""
+        if self.ttl_ms is None:
+            return bool(await self._run(self._send, _PERSIST, [name]))
+        return bool(await self._send(name.encode(), "PEXPIRE", name.encode(), self.ttl_ms))
+
+    async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
+        """SCAN every primary to the end; it may return a name twice."""
+        pattern = _GLOB.sub(rb"\\\g<0>", prefix.encode()) + b"*"
+        seen: set[bytes] = set()
+        for node in self._redis.get_primaries() if isinstance(self._redis, RedisCluster) else [None]:
+            cursor: Any = None
+            while cursor != 0:
+                scan = (b"MATCH", pattern, b"COUNT", _PAGE)
+                cursor, names = await self._ask(b"", "SCAN", cursor or 0, *scan, node=node)
+                cursor = int(cursor[node.name] if node else cursor)
+                fresh = set(names) - seen
+                seen |= fresh
+                yield [name.decode() for name in fresh if _is_utf8(name)]
+
+    async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
+        """GET all in one script; on a Cluster, where a script has one slot, side by side."""
+        if isinstance(self._redis, RedisCluster):
+            payloads = await _all(self.get(name) for name in names)
+        else:
+            payloads = await self._run(self._ask, _GET_MANY, names)
+        return {name: payload for name, payload in zip(names, payloads, strict=True) if payload is not None}
+
+    async def put_many(self, payloads: Mapping[str, Payload]) -> None:
+        """SET all in one script; on a Cluster side by side."""
+        if isinstance(self._redis, RedisCluster):
+            await _all(self.put(name, payload) for name, payload in payloads.items())
+        else:
+            await self._run(self._send, _PUT_MANY, list(payloads), self._lifetime, *payloads.values())
+
+    async def drop_many(self, names: Sequence[str]) -> None:
+        """UNLINK all; on a Cluster side by side."""
+        if isinstance(self._redis, RedisCluster):
+            await _all(self.drop(name) for name in names)
+        else:
+            await self._send(b"", "UNLINK", *(name.encode() for name in names))
+
+    def version_of(self, payload: Payload) -> str:
+        """Return the SHA-1 of the payload, the only digest that a script on the server can compute.
+
+        It tells apart all payloads but those that somebody made to collide, at great expense, and in their own session.
+        """
+        return hashlib.sha1(payload, usedforsecurity=False).hexdigest()
+
+    def schema(self) -> str:
+        """Return the rule for a user that may do what the storage does, and no more."""
+        pattern = _GLOB.sub(rb"\\\g<0>", self._prefix.encode()).decode()
+        commands = "+get +set +unlink +pexpire +persist +exists +evalsha +eval +scan +ping +select"
+        if isinstance(self._redis, RedisCluster):
+            commands += " +cluster|slots +command +asking"
+        return f'ACL SETUSER satchel on >PASSWORD "~{pattern}*" {commands}\n'
+
+    def translate(self, error: Exception) -> StorageError | None:
+        """Say what an error of the driver's, or the code that starts an error of the server's, means."""
+        if isinstance(error, driver.RedisClusterException) and isinstance(error.__cause__, Exception):
+            return self.translate(error.__cause__)  # what its last node said
+        if not isinstance(error, driver.RedisError | driver.RedisClusterException):
+            return None
+        text = str(error)
+        code = text.split(" ", 1)[0]
+        match error:
+            case driver.AuthenticationError() | driver.AuthorizationError():
+                return ConfigurationError(f"{self.where} does not take the user name and password given")
+            case driver.NoPermissionError():
+                return ConfigurationError(f"{self.where} forbids its user a command or key: {text}")
+            case driver.InvalidResponse():
+                return ConfigurationError(f"{self.where} does not speak the protocol of Redis")
+            case driver.AskError():
+                return ConfigurationError(f"{self.where} is one node of a Cluster: use redis+cluster://")
+            case MasterNotFoundError():
+                return StorageUnavailableError(f"{self.where}: no Sentinel knows of a master that works")
+            case driver.BusyLoadingError():
+                return StorageUnavailableError(f"{self.where} is still loading its data")
+            case driver.OutOfMemoryError():
+                return StorageUnavailableError(f"{self.where} has reached its maxmemory")
+            case driver.ReadOnlyError():
+                return StorageUnavailableError(f"{self.where} is a replica, which takes no writes")
+            case driver.TimeoutError():
+                return StorageUnavailableError(f"{self.where} did not answer in time")
+            case driver.ConnectionError():
+                return self._unreachable(error)
+            case driver.ClusterError() | driver.TryAgainError() | driver.SlotNotCoveredError():
+                return StorageUnavailableError(f"{self.where} is in transition: {type(error).__name__}")
+        if "WRONGTYPE" in text:
+            return CorruptValueError(f"{self.where} holds something else than a string under this key")
+        if "DB index" in text or "SELECT is not allowed" in text:
+            return ConfigurationError(f"{self.where} has no such database")
+        if "can't run this command" in text or "ACL failure" in text or "unknown command" in text or code == "DENIED":
+            return ConfigurationError(f"{self.where} forbids a command, or does not have it")
+        if "cluster mode" in text.lower() or "cluster support disabled" in text:
+            return ConfigurationError(f"{self.where} is no Cluster: use redis://")
+        if code in ("BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE"):
+            return StorageUnavailableError(f"{self.where} takes no writes now: {code}")
+        return StorageError(f"{self.where} failed: {code if code.isupper() else type(error).__name__}")
+
+    def _unreachable(self, error: Exception) -> StorageError:
+        if (untrusted := _in_chain(error, ssl.SSLCertVerificationError)) is not None:
+            return ConfigurationError(f"{self.where} has no certificate to trust: {untrusted.verify_message}")
+        if (insecure := _in_chain(error, ssl.SSLError)) is not None:
+            return ConfigurationError(f"{self.where} does not speak TLS as asked: {insecure.reason}")
+        if (cause := _in_chain(error, OSError)) is not None:
+            return StorageUnavailableError(f"{self.where} cannot be reached: {cause.strerror or cause}")
+        if isinstance(error, driver.MaxConnectionsError) or "max number of clients" in str(error):
+            return StorageUnavailableError(f"{self.where} has no connection to spare")
+        return StorageUnavailableError(f"{self.where} closed the connection")
+
+    async def _run(self, send: Callable[..., Awaitable[Any]], script: bytes, names: Sequence[str], *rest: bytes) -> Any:
+        """Run a script, which the server knows by its digest from the first time on."""
+        keys = [name.encode() for name in names]
+        arguments = (len(keys), *keys, *rest)
+        try:
+            return await send(keys[0], "EVALSHA", self.version_of(script).encode(), *arguments)
+        except driver.NoScriptError:  # nothing was run: the server was started, or its scripts flushed, since
+            return await send(keys[0], "EVAL", script, *arguments)
+
+    async def _ask(self, name: Any, *command: Any, node: ClusterNode | None = None) -> Any:
+        """Send a command that only reads, and if the connection is lost send it once more."""
+        try:
+            return await self._send(name, *command, node=node)
+        except (driver.ConnectionError, driver.TimeoutError):
+            return await self._send(name, *command, node=node)
+
+    async def _send(self, name: Any, *command: Any, node: ClusterNode | None = None) -> Any:
+        """Send a command once, to the primary that has `name`; all strings in the reply are bytes.
+
+        Arguments are bytes and numbers: text would be encoded as the client's options say.
+        """
+        async with self._slots:
+            if isinstance(self._redis, RedisCluster):
+                await self._redis.initialize()
+                # A command with a node is not sent again, and neither are its strings decoded with this option.
+                node = node or self._redis.get_node_from_key(name)
+                return await self._redis.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
+            pool = self._redis.connection_pool
+            connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+            try:
+                # The pool of redis-py 8 lends connections that the server has closed, if they speak RESP3.
+                if hasattr(connection, "can_read") and await connection.can_read():
+                    await connection.disconnect()
+                    await connection.connect()
+                await connection.send_command(*command)
+                return await connection.read_response(disable_decoding=True)
+            finally:
+                await pool.release(connection)
+
+    @property
+    def _lifetime(self) -> bytes:
+        return b"" if self.ttl_ms is None else b"%d" % self.ttl_ms
+
+
+async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await all, and raise the first error only when nothing runs any more."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return [task.result() for task in tasks]
+
+
+def _in_chain(error: BaseException | None, kind: type[E]) -> E | None:
+    """Return the first error of a kind among those that led to `error`."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _is_utf8(name: bytes) -> bool:
+    """Tell names of ours from what others may have put into the namespace."""
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,220 @@
+"""A real Cluster of three primaries with a replica each."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import RedisCluster
+from redis.cluster import LoadBalancingStrategy
+from redis.utils import str_if_bytes
+
+from satchel import ConfigurationError, ConflictError, CorruptValueError, Sessions, StorageUnavailableError
+from satchel_redis import RedisStorage
+
+
+@pytest.fixture
+def url(redis_cluster_url: str) -> str:
+    return redis_cluster_url.replace("redis://", "redis+cluster://")
+
+
+@pytest.fixture
+async def storage(url: str, namespace: str) -> AsyncIterator[RedisStorage[Any]]:
+    async with RedisStorage[Any](url, namespace=namespace, ttl=timedelta(minutes=1)) as storage:
+        yield storage
+
+
+@pytest.fixture
+async def raw(redis_cluster_url: str) -> AsyncIterator[RedisCluster]:
+    async with RedisCluster.from_url(redis_cluster_url) as client:
+        yield client
+
+
+async def test_sessions_are_spread_over_all_primaries_and_listed_from_all(
+    storage: RedisStorage[Any], namespace: str, raw: RedisCluster
+) -> None:
+    sessions = Sessions(storage, initial=lambda: {"n": 0})
+    keys = [f"chat:{number}" for number in range(60)] + ["{tag}:1", "{tag}:2"]
+
+    async def count(key: str) -> None:
+        for _ in range(2):
+            async with sessions.open(key) as session:
+                session.data["n"] += 1
+
+    await asyncio.gather(*(count(key) for key in keys))
+    assert sorted([key async for key in storage.keys()]) == sorted(keys)
+    assert sorted([key async for key in storage.keys("{tag}")]) == ["{tag}:1", "{tag}:2"]
+    assert await storage.read_many([*keys, "missing"]) == {key: {"n": 2} for key in keys}
+    nodes = [raw.get_node_from_key(f"{namespace}:{key}") for key in keys]
+    assert len(raw.get_primaries()) == 3
+    assert all(node in nodes for node in raw.get_primaries())
+    await storage.delete_many(keys)
+    assert [key async for key in storage.keys()] == []
+
+
+async def test_a_batch_is_not_atomic_and_says_so(storage: RedisStorage[Any], namespace: str, raw: RedisCluster) -> None:
+    assert not storage.capabilities.atomic_batch
+    assert RedisStorage.capabilities.atomic_batch
+    await storage.write_many({f"chat:{number}": number for number in range(200)})
+    assert await storage.read_many(f"chat:{number}" for number in range(0, 200, 7)) == {
+        f"chat:{number}": number for number in range(0, 200, 7)
+    }
+    assert 0 < await raw.pttl(f"{namespace}:chat:7") <= 60_000
+    await raw.delete(f"{namespace}:chat:7")
+    await raw.rpush(f"{namespace}:chat:7", "a list")
+    with pytest.raises(CorruptValueError):
+        await storage.read_many(f"chat:{number}" for number in range(200))
+
+
+async def test_conditional_changes_hold_on_every_node_also_when_scripts_are_forgotten(
+    storage: RedisStorage[Any], raw: RedisCluster
+) -> None:
+    keys = [f"chat:{number}" for number in range(12)]
+    versions = await asyncio.gather(*(storage.write_versioned(key, 1, None) for key in keys))
+    for number in (2, 3):
+        await raw.script_flush()
+        versions = await asyncio.gather(
+            *(storage.write_versioned(key, number, version) for key, version in zip(keys, versions, strict=True))
+        )
+    results = await asyncio.gather(
+        *(storage.write_versioned("chat:1", winner, versions[1]) for winner in range(100, 120)), return_exceptions=True
+    )
+    assert sum(isinstance(result, str) for result in results) == 1
+    assert sum(isinstance(result, ConflictError) for result in results) == 19
+    await storage.delete_versioned("chat:2", versions[2])
+    assert not await storage.touch("chat:2")
+    assert await storage.touch("chat:3")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"decode_responses": True}, {"protocol": 3}, {"load_balancing_strategy": LoadBalancingStrategy.ROUND_ROBIN}],
+    ids=str,
+)
+async def test_a_client_works_with_any_options_and_stays_open(
+    redis_cluster_url: str, namespace: str, options: dict[str, Any]
+) -> None:
+    async with RedisCluster.from_url(redis_cluster_url, **options) as client:
+        async with RedisStorage[Any](client, namespace=namespace) as storage:
+            version = None
+            for number in range(30):  # each is read at once, and so never from a replica
+                await storage.write(f"chat:{number}", "Zoë 🍕")
+                assert await storage.read(f"chat:{number}") == "Zoë 🍕"
+                version = await storage.write_versioned("chat:ü", number, version)
+                assert await storage.read_versioned("chat:ü") == (number, version)
+            assert len([key async for key in storage.keys("chat:1")]) == 11
+        assert await client.ping()
+
+
+async def test_the_rights_that_the_schema_names_are_enough(url: str, namespace: str, raw: RedisCluster) -> None:
+    rules = RedisStorage[Any](url, namespace=namespace).schema().replace('"', "").replace(" satchel ", f" {namespace} ")
+    await raw.execute_command(*rules.split(), target_nodes=raw.get_nodes())
+    try:
+        async with RedisStorage[Any](url.replace("//", f"//{namespace}:PASSWORD@"), namespace=namespace) as storage:
+            version = await storage.write_versioned("chat:1", 1, None)
+            version = await storage.write_versioned("chat:1", 2, version)
+            await storage.write_many({"chat:2": 2, "chat:3": 3})
+            assert await storage.touch("chat:1")
+            assert await storage.read_many(["chat:1", "chat:2"]) == {"chat:1": 2, "chat:2": 2}
+            assert sorted([key async for key in storage.keys()]) == ["chat:1", "chat:2", "chat:3"]
+            await storage.delete_versioned("chat:1", version)
+    finally:
+        await raw.execute_command("ACL DELUSER", namespace, target_nodes=raw.get_nodes())
+
+
+async def test_it_follows_a_slot_that_moves_to_another_node(
+    storage: RedisStorage[Any], namespace: str, raw: RedisCluster
+) -> None:
+    slot = raw.keyslot(f"{namespace}:chat:1")
+    version = await storage.write_versioned("chat:1", 1, None)
+    source = raw.get_node_from_key(f"{namespace}:chat:1")
+    assert source is not None
+    target = next(node for node in raw.get_primaries() if node != source)
+    old, new = [str_if_bytes(await raw.cluster_myid(node)) for node in (source, target)]
+    await raw.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", old, target_nodes=target)
+    await raw.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", new, target_nodes=source)
+    names = await raw.execute_command("CLUSTER GETKEYSINSLOT", slot, 100, target_nodes=source)
+    await raw.execute_command("MIGRATE", target.host, target.port, "", 0, 5000, "KEYS", *names, target_nodes=source)
+    # Half-way, the old node sends those who ask for it on to the new one.
+    assert await storage.read("chat:1") == 1
+    version = await storage.write_versioned("chat:1", 2, version)
+    for node in (target, source):
+        await raw.execute_command("CLUSTER SETSLOT", slot, "NODE", new, target_nodes=node)
+    assert await storage.read("chat:1") == 2
+    version = await storage.write_versioned("chat:1", 3, version)
+    with pytest.raises(ConflictError):
+        await storage.write_versioned("chat:1", 4, "another version")
+    await storage.delete_versioned("chat:1", version)
+
+
+async def test_calls_that_are_cancelled_mix_no_answers(url: str, namespace: str) -> None:
+    chance = random.Random(7)
+    keys = [f"chat:{number}" for number in range(30)]
+    async with RedisStorage[Any](url, namespace=namespace, max_connections=8) as storage:
+        await storage.write_many({key: key for key in keys})
+
+        async def use(key: str) -> None:
+            for _ in range(4):
+                assert await storage.read(key) == key
+                await storage.write_versioned(key, key, storage.version_of(f'"{key}"'.encode()))
+
+        async def give_up(key: str) -> None:
+            task = asyncio.ensure_future(use(key))
+            for _ in range(chance.randrange(60)):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled() or task.exception() is None
+
+        for _ in range(5):
+            await asyncio.gather(*(give_up(key) for key in keys))
+        assert await storage.read_many(keys) == {key: key for key in keys}
+
+
+async def test_connections_that_a_node_closed_cost_at_most_one_failed_change(
+    url: str, namespace: str, raw: RedisCluster
+) -> None:
+    async with RedisStorage[Any](f"{url}?client_name={namespace}", namespace=namespace) as storage:
+        await asyncio.gather(*(storage.write(f"chat:{number}", 1) for number in range(60)))
+        node = raw.get_node_from_key(f"{namespace}:chat:1")
+        clients = await raw.client_list(target_nodes=node)
+        killed = [each for each in clients if each["name"] == namespace]
+        assert killed
+        for each in killed:
+            await raw.execute_command("CLIENT KILL", "ID", each["id"], target_nodes=node)
+        assert await storage.read("chat:1") == 1
+        failed = 0
+        for number in range(60):
+            try:
+                await storage.write(f"chat:{number}", 2)
+            except StorageUnavailableError:
+                failed += 1
+        assert failed <= 1
+
+
+async def test_a_client_for_one_server_is_told_that_it_is_a_cluster(redis_cluster_url: str) -> None:
+    async with RedisStorage[Any](redis_cluster_url) as storage:
+        with pytest.raises(ConfigurationError, match="is one node of a Cluster: use redis\\+cluster://"):
+            for number in range(10):
+                await storage.read(f"chat:{number}")
+
+
+async def test_a_cluster_of_which_no_node_is_there_is_unavailable(free_tcp_port: int) -> None:
+    storage = RedisStorage[Any](f"redis+cluster://127.0.0.1:{free_tcp_port},127.0.0.1:{free_tcp_port + 1}")
+    with pytest.raises(StorageUnavailableError, match="cannot be reached"):
+        await storage.read("chat:1")
+    await storage.aclose()
+
+
+async def test_a_cluster_is_found_through_any_of_its_nodes(url: str, namespace: str, free_tcp_port: int) -> None:
+    several = url.replace("//", f"//127.0.0.1:{free_tcp_port},")
+    async with RedisStorage[Any](several, namespace=namespace) as storage:
+        assert await storage.read("chat:1") is None
+
+
+async def test_a_wrong_password_is_said(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="does not take the user name and password"):
+        async with RedisStorage[Any](url.replace("//", "//nobody:hunter2@")):
+            pass

@@ -1,0 +1,247 @@
+"""Servers that die, hang or lose connections, and callers that give up: an error in time, and no answer mixed up."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from satchel import ConfigurationError, StorageUnavailableError
+from satchel_redis import RedisStorage
+
+
+@pytest.fixture
+async def own(redis_restarted_url: str) -> AsyncIterator[Redis]:
+    """A client of the server that this worker has for itself."""
+    async with Redis.from_url(redis_restarted_url) as client:
+        yield client
+
+
+async def shut_down(own: Redis) -> None:
+    """Returns when the server is gone; it comes back a moment later."""
+    await own.shutdown(nosave=True)
+
+
+async def read_when_back(storage: RedisStorage[Any], key: str) -> Any:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await storage.read(key)
+            except StorageUnavailableError:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("kind", ["url", "RESP2 client", "RESP3 client"])
+async def test_a_storage_survives_a_server_that_dies_and_comes_back(
+    redis_restarted_url: str, namespace: str, own: Redis, kind: str
+) -> None:
+    async with Redis.from_url(redis_restarted_url, protocol=3 if kind == "RESP3 client" else 2) as client:
+        redis = redis_restarted_url if kind == "url" else client
+        async with RedisStorage[Any](redis, namespace=namespace, timeout=timedelta(seconds=2)) as storage:
+            version = await storage.write_versioned("chat:1", {"pizza": 1}, None)
+            await asyncio.gather(*(storage.write(f"chat:{number}", number) for number in range(2, 30)))
+            await shut_down(own)
+            start = time.monotonic()
+            with pytest.raises(StorageUnavailableError):
+                await storage.write("chat:1", {"pizza": 9})
+            assert time.monotonic() - start < 2.5
+            assert await read_when_back(storage, "chat:1") == {"pizza": 1}
+            # None of the many connections that died with the server is used.
+            await asyncio.gather(*(storage.write(f"chat:{number}", number) for number in range(2, 30)))
+            version = await storage.write_versioned("chat:1", {"pizza": 2}, version)
+            assert await storage.read_versioned("chat:1") == ({"pizza": 2}, version)
+
+
+async def test_connections_that_the_server_closes_are_replaced_unnoticed(
+    redis_restarted_url: str, namespace: str, own: Redis
+) -> None:
+    url = f"{redis_restarted_url}?client_name={namespace}"
+    async with RedisStorage[Any](url, namespace=namespace) as storage:
+        for number in range(5):
+            await asyncio.gather(*(storage.write(f"chat:{each}", number) for each in range(10)))
+            for client in await own.client_list():
+                if client["name"] == namespace:
+                    await own.client_kill_filter(_id=client["id"])
+        assert await storage.read("chat:9") == 4
+
+
+async def test_a_server_that_does_not_answer_costs_no_more_than_the_timeout(url: str, namespace: str) -> None:
+    timeout = timedelta(milliseconds=200)
+    async with (
+        Proxy(url) as proxy,
+        RedisStorage[Any](proxy.url, namespace=namespace, timeout=timeout, max_connections=8) as storage,
+    ):
+        await storage.write("chat:1", 1)
+        proxy.silent = True
+        start = time.monotonic()
+        calls = [storage.write("chat:1", 2), storage.read("chat:1"), storage.read_many(["chat:1"])]
+        results = await asyncio.gather(*calls, *(storage.read("chat:1") for _ in range(100)), return_exceptions=True)
+        assert all(isinstance(result, StorageUnavailableError) for result in results)
+        assert time.monotonic() - start < 2
+        proxy.silent = False
+        assert await storage.read("chat:1") in (1, 2)
+        await storage.write("chat:1", 3)
+        assert await storage.read("chat:1") == 3
+
+
+async def test_a_change_whose_answer_is_lost_is_not_made_twice(
+    redis_restarted_url: str, namespace: str, own: Redis
+) -> None:
+    """Not even by a client whose own retries would do so, and then report a conflict with itself."""
+    async with (
+        Proxy(redis_restarted_url) as proxy,
+        Redis.from_url(proxy.url, retry_on_error=[RedisConnectionError]) as client,
+        RedisStorage[Any](client, namespace=namespace) as storage,
+    ):
+        version = await storage.write_versioned("chat:1", 1, None)
+        version = await storage.write_versioned("chat:1", 2, version)
+        await own.config_resetstat()
+        proxy.lose_answers = 1
+        with pytest.raises(StorageUnavailableError):
+            await storage.write_versioned("chat:1", 3, version)
+        commands = await own.info("commandstats")
+        assert commands["cmdstat_evalsha"]["calls"] == 1
+        assert await storage.read("chat:1") == 3
+        proxy.lose_answers = 1
+        with pytest.raises(StorageUnavailableError):
+            await storage.write_versioned("chat:2", 1, None)
+        assert await storage.read("chat:2") == 1
+        proxy.lose_answers = 1
+        assert await storage.read("chat:1") == 3  # a read, though, is made again
+
+
+async def test_calls_that_are_cancelled_at_any_moment_mix_no_answers_and_lose_no_connection(
+    url: str, namespace: str, raw: Redis
+) -> None:
+    chance = random.Random(7)
+    keys = [f"chat:{number}" for number in range(40)]
+    full = f"{url}?client_name={namespace}&max_connections=6"
+    async with RedisStorage[Any](full, namespace=namespace) as storage:
+        await storage.write_many({key: key for key in keys})
+
+        async def use(key: str) -> None:
+            for _ in range(4):
+                assert await storage.read(key) == key
+                assert await storage.read_many([key, "missing"]) == {key: key}
+                record = await storage.read_versioned(key)
+                assert record is not None
+                await storage.write_versioned(key, key, record.version)
+                await storage.write(key, key)
+
+        async def give_up(key: str) -> None:
+            task = asyncio.ensure_future(use(key))
+            for _ in range(chance.randrange(60)):
+                await asyncio.sleep(0)
+            task.cancel()
+            for _ in range(chance.randrange(3)):
+                await asyncio.sleep(0)
+            task.cancel()  # while it is cleaning up
+            await asyncio.wait([task])
+            assert task.cancelled() or task.exception() is None
+
+        for _ in range(10):
+            await asyncio.gather(*(give_up(key) for key in keys), *(use(key) for key in keys[:3]))
+        assert await asyncio.gather(*(storage.read(key) for key in keys)) == keys
+        assert 0 < sum(client["name"] == namespace for client in await raw.client_list()) <= 6
+        await asyncio.gather(*(use(key) for key in keys))
+
+
+async def test_a_server_without_memory_says_so_and_keeps_what_it_has(
+    redis_restarted_url: str, namespace: str, own: Redis
+) -> None:
+    async with RedisStorage[Any](redis_restarted_url, namespace=namespace) as storage:
+        version = await storage.write_versioned("chat:1", 1, None)
+        version = await storage.write_versioned("chat:1", 1, version)
+        await own.config_set("maxmemory", 1)
+        try:
+            for change in (
+                storage.write("chat:1", 2),
+                storage.write_versioned("chat:1", 2, version),
+                storage.write_many({"chat:1": 2, "chat:2": 2}),
+            ):
+                with pytest.raises(StorageUnavailableError, match="has reached its maxmemory"):
+                    await change
+            assert await storage.read_many(["chat:1", "chat:2"]) == {"chat:1": 1}
+        finally:
+            await own.config_set("maxmemory", 0)
+        await storage.write("chat:1", 2)
+
+
+async def test_a_replica_takes_no_writes_and_says_so(redis_restarted_url: str, namespace: str, own: Redis) -> None:
+    async with RedisStorage[Any](redis_restarted_url, namespace=namespace) as storage:
+        await storage.write("chat:1", 1)
+        await own.replicaof("127.0.0.1", "1")
+        try:
+            with pytest.raises(StorageUnavailableError, match="is a replica"):
+                await storage.write("chat:1", 2)
+        finally:
+            await own.replicaof("NO", "ONE")
+        await storage.write("chat:1", 3)
+        assert await storage.read("chat:1") == 3
+
+
+async def test_a_password_that_is_set_later_is_asked_for(redis_restarted_url: str, namespace: str, own: Redis) -> None:
+    await own.config_set("requirepass", "hunter2")
+    try:
+        with pytest.raises(ConfigurationError, match="user name and password"):
+            async with RedisStorage[Any](redis_restarted_url, namespace=namespace):
+                pass
+        with pytest.raises(ConfigurationError, match="user name and password") as caught:
+            async with RedisStorage[Any](redis_restarted_url.replace("//", "//:hunter3@")):
+                pass
+        assert "hunter" not in str(caught.value)
+        async with RedisStorage[Any](redis_restarted_url.replace("//", "//:hunter2@"), namespace=namespace) as storage:
+            assert await storage.read("chat:1") is None
+    finally:
+        await own.config_set("requirepass", "")
+
+
+class Proxy:
+    """Stands before a server, and keeps its answers back, or loses so many of them and the connection with each."""
+
+    def __init__(self, url: str) -> None:
+        self._host, self._port = urlsplit(url).hostname, urlsplit(url).port
+        self.lose_answers = 0
+        self.silent = False
+
+    async def __aenter__(self) -> Self:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.add(asyncio.ensure_future(self._serve(reader, writer)))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, requests = await asyncio.open_connection(self._host, self._port)
+        asking = asyncio.ensure_future(pass_on(reader, requests))
+        try:
+            while data := await answers.read(65536):
+                if self.lose_answers:
+                    self.lose_answers -= 1
+                    break
+                if not self.silent:
+                    writer.write(data)
+        finally:
+            asking.cancel()
+            writer.close()
+            requests.close()
+
+
+async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
