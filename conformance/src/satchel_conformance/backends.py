@@ -1,0 +1,174 @@
+"""Servers to test against: named by the environment, or started in containers from the official images.
+
+    postgres_url = url_fixture(Backend("postgres", container("postgres:17", 5432, …)))   # a new backend
+
+The fixtures of the plugin (`redis_url`, `valkey_url`, `redis_cluster_url`) are made of these.
+"""
+
+import gc
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from testcontainers.core.container import DockerContainer
+
+Start = Callable[[], AbstractContextManager[str]]
+"""Starts a server and gives its URL; leaving the context removes it."""
+
+
+class BackendMissing(Exception):
+    """There is no such server here, and none can be started. The message says why."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A kind of server.
+
+    Attributes:
+        name: as in the fixture `<name>_url` and the environment's `SATCHEL_TEST_<NAME>_URL`.
+        start: how to start one in a container.
+    """
+
+    name: str
+    start: Start
+
+    @contextmanager
+    def server(self) -> Iterator[str]:
+        """Give the URL of the server that the environment names, or else of one that is started for this block.
+
+        Raises:
+            BackendMissing: neither is to be had.
+        """
+        if named := os.environ.get(self.variable):
+            yield named
+        else:
+            with self.start() as url:
+                yield url
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that names a server which is already there."""
+        return f"SATCHEL_TEST_{self.name.upper()}_URL"
+
+    @property
+    def required(self) -> bool:
+        """Whether `SATCHEL_REQUIRE` ("all", or names with commas) makes its absence a failure."""
+        wanted = {name.strip() for name in os.environ.get("SATCHEL_REQUIRE", "").split(",")}
+        return bool(wanted & {"all", self.name})
+
+
+def container(image: str, port: int, *, ready: str, url: str, command: str = "", **environment: str) -> Start:
+    """Return how to start a container of one server.
+
+    Args:
+        image: as the registry names it, with its tag.
+        port: where the server listens inside.
+        ready: what it logs once it answers. The published port accepts connections long before that.
+        url: its URL, with `{host}` and `{port}`.
+        command: instead of the image's own.
+        environment: the container's variables.
+    """
+
+    @contextmanager
+    def start() -> Iterator[str]:
+        made = _container(image, ready).with_exposed_ports(port).with_envs(**environment)
+        if command:
+            made.with_command(command)
+        with _running(made):
+            yield url.format(host=made.get_container_host_ip(), port=made.get_exposed_port(port))
+
+    return start
+
+
+_CLUSTER_SCRIPT: Final = """
+for p in {ports}; do
+    redis-server --port $p --cluster-enabled yes --cluster-config-file $p.conf --save '' --protected-mode no \
+        --repl-ping-replica-period 1 --repl-diskless-sync-delay 0 --daemonize yes
+done
+for p in {ports}; do until redis-cli -p $p ping | grep -q PONG; do sleep 0.05; done; done
+redis-cli --cluster create {addresses} --cluster-replicas 1 --cluster-yes
+for p in {ports}; do until redis-cli -p $p cluster info | grep -q cluster_state:ok; do sleep 0.1; done; done
+echo satchel: the cluster is ready
+exec sleep infinity
+"""
+
+
+@contextmanager
+def redis_cluster(image: str = "redis:7") -> Iterator[str]:
+    """Start three primaries and three replicas in one container.
+
+    They listen where they are published, on this machine: what a node calls itself in a redirect has to hold outside.
+    """
+    ports = _free_ports(6)
+    script = _CLUSTER_SCRIPT.format(
+        ports=" ".join(map(str, ports)), addresses=" ".join(f"127.0.0.1:{port}" for port in ports)
+    )
+    made = _container(image, "satchel: the cluster is ready").with_command(["sh", "-c", script])
+    for port in ports:
+        made.with_bind_ports(port, port)
+    with _running(made):
+        yield f"redis://127.0.0.1:{ports[0]}"
+
+
+def _container(image: str, ready: str) -> "DockerContainer":
+    try:
+        from docker.errors import DockerException
+        from testcontainers.core.container import DockerContainer
+        from testcontainers.core.wait_strategies import LogMessageWaitStrategy
+    except ImportError:
+        raise BackendMissing('testcontainers is not installed: pip install "satchel-conformance[containers]"') from None
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        try:
+            return DockerContainer(image).waiting_for(LogMessageWaitStrategy(ready))
+        except DockerException as error:
+            why = _line(error)
+        gc.collect()  # the client leaves a socket unclosed when it cannot connect
+    raise BackendMissing(f"no container engine answers: {why}")
+
+
+@contextmanager
+def _running(made: "DockerContainer") -> Iterator[None]:
+    from docker.errors import DockerException
+
+    try:
+        made.start()
+    except DockerException as error:
+        raise BackendMissing(f"{made.image} cannot be started: {_line(error)}") from error
+    except BaseException:  # it runs, but is not ready, so it would stay behind
+        made.stop()
+        raise
+    try:
+        yield
+    finally:
+        made.stop()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return free ports for cluster nodes, whose bus listens 10 000 above."""
+    ports: list[int] = []
+    with ExitStack() as stack:
+        while len(ports) < count:
+            held = stack.enter_context(socket.socket())
+            held.bind(("127.0.0.1", 0))
+            port: int = held.getsockname()[1]
+            if port < 55_000:
+                ports.append(port)
+    return ports
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of what a driver says, shortened."""
+    text = str(error).partition("\n")[0]
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+_REDIS_READY: Final = "Ready to accept connections"
+
+REDIS: Final = Backend("redis", container("redis:7", 6379, ready=_REDIS_READY, url="redis://{host}:{port}/0"))
+VALKEY: Final = Backend("valkey", container("valkey/valkey:9", 6379, ready=_REDIS_READY, url="redis://{host}:{port}/0"))
+REDIS_CLUSTER: Final = Backend("redis_cluster", redis_cluster)

@@ -1,0 +1,168 @@
+"""What a clause works with: an open storage in a namespace of its own, and the means to make more."""
+
+import asyncio
+import secrets
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from inspect import Parameter, isawaitable, signature
+from typing import Any, Final, Protocol, cast
+from urllib.parse import urlsplit
+
+from satchel import Batch, Capabilities, Expiring, Lifecycle, Listing, StorageAdapter, Versioned, open_storage
+from satchel_conformance.checks import NotApplicable
+from satchel_conformance.declared import Declared
+from satchel_conformance.prefixed import prefixed
+from satchel_conformance.proxy import Proxy
+
+Factory = Callable[..., Any]
+"""Makes a new storage over one and the same backend, or an awaitable of one; takes options such as namespace."""
+
+PREFIX: Final = 9
+"""The bytes that stand before each key where a storage has no namespaces."""
+
+
+class Everything(
+    StorageAdapter[Any], Versioned[Any], Expiring, Listing, Batch[Any], Lifecycle, Protocol
+):  # a clause uses what it needs
+    """All that a storage can have."""
+
+
+class Bench:
+    """The working place of one clause.
+
+    Attributes:
+        storage: a storage in a random namespace, open unless the clause opens it itself.
+        namespace: the start of the namespaces that belong to this bench.
+        capabilities: what the storage declares.
+        shared: whether the storages made here see the same records.
+        examples: how many examples a property is tried on.
+        url: what other processes open, in the namespace of the bench; "" if there is nothing.
+    """
+
+    storage: Everything
+
+    def __init__(self, factory: Factory, declared: Declared, setting: "Setting", stack: AsyncExitStack) -> None:
+        self.capabilities: Capabilities = declared.capabilities
+        self.shared = declared.shared
+        self.examples = setting.examples
+        self.url = setting.url
+        self.namespace = "t" + secrets.token_hex(PREFIX // 2 - 1) + "z"
+        self._factory = factory
+        self._stack = stack
+
+    async def another(self, namespace: str = "", **options: Any) -> Everything:
+        """Open one more storage: in the bench's own namespace, or in one whose name goes on with `namespace`."""
+        storage = await self.make(namespace, **options)
+        if isinstance(storage, Lifecycle):
+            await storage.setup()
+        if self.capabilities.listing:
+            self._stack.push_async_callback(_sweep, storage)
+        return storage
+
+    async def make(self, namespace: str = "", **options: Any) -> Everything:
+        """Make one more storage as `another` does, but leave it to the clause to open it.
+
+        Raises:
+            NotApplicable: the factory does not take one of the options.
+        """
+        for option in options:
+            self.need_option(option)
+        if namespaced := self.takes("namespace"):
+            options["namespace"] = self.namespace + namespace
+        elif namespace:
+            self.need_option("namespace")
+        storage = await self.build(**options)
+        return storage if namespaced else cast("Everything", prefixed(storage, self.namespace + ":"))
+
+    async def build(self, **options: Any) -> Everything:
+        """Call the factory with just these options; what it makes is closed with the bench."""
+        made = self._factory(**options)
+        storage = await made if isawaitable(made) else made
+        if isinstance(storage, Lifecycle):
+            self._stack.push_async_callback(_close, storage)
+        return cast("Everything", storage)
+
+    async def behind_proxy(self, *, opened: bool = True, **options: Any) -> tuple[Proxy, Everything]:
+        """Return a proxy before the server, and one more storage in the bench's namespace that goes through it."""
+        parts = urlsplit(self.url)
+        proxy = self._stack.enter_context(Proxy(parts.hostname or "localhost", parts.port or 0))
+        storage = open_storage(proxy.url(self.url), namespace=self.namespace, **options)
+        self._stack.push_async_callback(_close, storage)
+        if opened:
+            await storage.setup()
+        return proxy, cast("Everything", storage)
+
+    async def start(self, job: str, *arguments: object) -> Process:
+        """Start another process that opens the storage by its URL, for a job of `satchel_conformance.worker`."""
+        program = ("-m", "satchel_conformance.worker", self.url, self.namespace, job, *map(str, arguments))
+        process = await asyncio.create_subprocess_exec(sys.executable, *program, stdout=PIPE, stderr=PIPE)
+        self._stack.push_async_callback(_end, process)
+        return process
+
+    def takes(self, option: str) -> bool:
+        """Tell whether the factory takes an option."""
+        parameters = signature(self._factory).parameters
+        return option in parameters or any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
+
+    def need_option(self, option: str) -> None:
+        """Leave the clause out if the factory does not take `option`."""
+        self.need(self.takes(option), f"the factory takes no {option}")
+
+    def need(self, holds: bool, why_not: str) -> None:
+        """Leave the clause out unless `holds`."""
+        if not holds:
+            raise NotApplicable(why_not)
+
+    @property
+    def longest_key(self) -> int:
+        """The most UTF-8 bytes that a key may have."""
+        limit = self.capabilities.max_key_bytes
+        return limit if self.takes("namespace") else limit - len(self.namespace) - 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a run gives to every bench.
+
+    Attributes:
+        examples: how many examples a property is tried on.
+        url: what other processes open; "" if there is nothing.
+    """
+
+    examples: int = 50
+    url: str = ""
+
+
+SETTING: Final = Setting()
+
+
+@asynccontextmanager
+async def open_bench(
+    factory: Factory, declared: Declared, setting: Setting = SETTING, *, opened: bool = True
+) -> AsyncIterator[Bench]:
+    """Give a bench, and close what was made on it when the block ends. Unless `opened`, `storage` is not set up."""
+    async with AsyncExitStack() as stack:
+        bench = Bench(factory, declared, setting, stack)
+        bench.storage = await (bench.another() if opened else bench.make())
+        yield bench
+
+
+async def _sweep(storage: Everything) -> None:
+    """Leave nothing behind on a server that others use too."""
+    with suppress(Exception):  # it may be closed, and what keys() and delete() do wrong is for their own clauses to say
+        for key in [key async for key in storage.keys()]:
+            await storage.delete(key)
+
+
+async def _end(process: Process) -> None:
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.communicate()
+
+
+async def _close(storage: Lifecycle) -> None:
+    with suppress(Exception):  # closing has clauses of its own
+        await storage.aclose()

@@ -1,0 +1,1 @@
+"""The clauses, by theme. Each is an async function whose docstring says what must hold."""

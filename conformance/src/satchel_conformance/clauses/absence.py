@@ -1,0 +1,95 @@
+"""R1: absence is None, and only absence is."""
+
+from typing import Any
+
+from satchel import CorruptValueError
+from satchel.codecs import JSONCodec
+from satchel_conformance.bench import Bench
+from satchel_conformance.checks import expect, expect_error, expect_same
+from satchel_conformance.registry import clause
+
+
+@clause("R1-absent-is-none")
+async def absent(bench: Bench) -> None:
+    """A key that was never written reads as None."""
+    expect_same(await bench.storage.read("nobody"), None, "read of a key that was never written")
+
+
+@clause("R1-absent-version-is-none", "versioned")
+async def absent_version(bench: Bench) -> None:
+    """A key that was never written has no record and no version: read_versioned gives None."""
+    expect_same(await bench.storage.read_versioned("nobody"), None, "read_versioned of a key that was never written")
+
+
+@clause("R1-deleted-is-none")
+async def deleted(bench: Bench) -> None:
+    """A deleted key reads as None, and its neighbours stay."""
+    await bench.storage.write("gone", 1)
+    await bench.storage.write("gone:too", 2)
+    await bench.storage.delete("gone")
+    expect_same(await bench.storage.read("gone"), None, "read after delete")
+    expect_same(await bench.storage.read("gone:too"), 2, "read of another key after delete")
+
+
+@clause("R1-delete-absent")
+async def delete_absent(bench: Bench) -> None:
+    """Deleting a key that is not there, or no longer, is no error."""
+    await bench.storage.delete("nobody")
+    await bench.storage.write("somebody", 1)
+    await bench.storage.delete("somebody")
+    await bench.storage.delete("somebody")
+    expect_same(await bench.storage.read("somebody"), None, "read after deleting twice")
+
+
+@clause("R1-falsy-is-present")
+async def falsy(bench: Bench) -> None:
+    """Empty and falsy values are there, not absent: {}, [], "", 0, 0.0, -0.0 and False."""
+    values: tuple[Any, ...] = ({}, [], "", 0, 0.0, -0.0, False)
+    for value in values:
+        await bench.storage.write("falsy", value)
+        expect_same(await bench.storage.read("falsy"), value, f"read after writing {value!r}")
+
+
+@clause("R1-falsy-has-version", "versioned")
+async def falsy_version(bench: Bench) -> None:
+    """Empty and falsy values have a record with a version, and cannot be created again."""
+    values: tuple[Any, ...] = ({}, [], "", 0, 0.0, False)
+    for value in values:
+        await bench.storage.write("falsy", value)
+        record = await bench.storage.read_versioned("falsy")
+        expect(record is not None, f"read_versioned gives a record after writing {value!r}", "None")
+        assert record is not None
+        expect_same(record.value, value, f"read_versioned after writing {value!r}")
+
+
+class _Garbling(JSONCodec):
+    """Stores the beginning of a JSON text."""
+
+    def encode(self, value: object) -> bytes:
+        return super().encode(value)[:-1]
+
+
+@clause("R1-corrupt-raises")
+async def corrupt(bench: Bench) -> None:
+    """Bytes that are not a value raise CorruptValueError, each time, and are left as they are; a write heals them."""
+    storage = await bench.another(codec=_Garbling())
+    await storage.write("broken", {"a": 1})
+    for _ in range(2):
+        with expect_error(CorruptValueError, "read of half a JSON text"):
+            await storage.read("broken")
+    if bench.shared:
+        await bench.storage.write("broken", {"a": 2})
+        expect_same(await bench.storage.read("broken"), {"a": 2}, "read after writing over corrupt bytes")
+
+
+@clause("R1-corrupt-raises-everywhere")
+async def corrupt_everywhere(bench: Bench) -> None:
+    """Corrupt bytes raise from read_versioned and read_many too, where these are declared."""
+    storage = await bench.another(codec=_Garbling())
+    await storage.write("broken", {"a": 1})
+    if bench.capabilities.versioned:
+        with expect_error(CorruptValueError, "read_versioned of half a JSON text"):
+            await storage.read_versioned("broken")
+    if bench.capabilities.batch:
+        with expect_error(CorruptValueError, "read_many of half a JSON text"):
+            await storage.read_many(["nobody", "broken"])

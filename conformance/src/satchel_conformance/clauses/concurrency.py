@@ -1,0 +1,215 @@
+"""R7 and R9: what holds when many act on one key at once."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from itertools import count
+
+from satchel import ConflictError
+from satchel_conformance.bench import Bench, Everything
+from satchel_conformance.checks import expect, expect_same, outcome, shown
+from satchel_conformance.registry import clause
+
+_WRITERS = 16
+
+
+async def _pause() -> None:
+    """Let others go on, for a varying while, so that no two tasks run in lockstep."""
+    for _ in range(random.randrange(4)):
+        await asyncio.sleep(0)
+
+
+async def _instances(bench: Bench) -> list[Everything]:
+    """Return storages over the same records: four where storages share them."""
+    return [bench.storage, *[await bench.another() for _ in range(3 if bench.shared else 0)]]
+
+
+async def _one_wins(storages: Sequence[Everything], rounds: int) -> None:
+    """See that of many writers with the same expected version exactly one wins, and that its value is what stays."""
+    version: str | None = None
+    for round_ in range(rounds):
+        values = [[round_, writer] for writer in range(_WRITERS)]
+        calls = [storages[i % len(storages)].write_versioned("key", value, version) for i, value in enumerate(values)]
+        results = await asyncio.gather(*(outcome(call, ConflictError) for call in calls))
+        winners = [
+            value for value, result in zip(values, results, strict=True) if not isinstance(result, ConflictError)
+        ]
+        expect(len(winners) == 1, f"one of {_WRITERS} concurrent writers wins", f"{len(winners)} won")
+        record = await storages[0].read_versioned("key")
+        expect_same(record and record.value, winners[0], "read_versioned, after one writer won,")
+        version = record.version if record else None
+
+
+@clause("R7-one-winner", "versioned")
+async def one_winner(bench: Bench) -> None:
+    """Of concurrent writes with the same expected version, from the tasks of one storage, exactly one wins."""
+    await _one_wins([bench.storage], rounds=10)
+
+
+@clause("R7-one-winner-across-storages", "versioned", "shared")
+async def one_winner_across(bench: Bench) -> None:
+    """Of concurrent writes with the same expected version, from different storages, exactly one wins."""
+    await _one_wins(await _instances(bench), rounds=10)
+
+
+@clause("R7-one-creator", "versioned")
+async def one_creator(bench: Bench) -> None:
+    """Of concurrent creations of a key exactly one wins."""
+    storages = await _instances(bench)
+    for attempt in range(10):
+        key = f"new:{attempt}"
+        calls = [storages[i % len(storages)].write_versioned(key, i, None) for i in range(_WRITERS)]
+        results = await asyncio.gather(*(outcome(call, ConflictError) for call in calls))
+        winners = [writer for writer, result in enumerate(results) if not isinstance(result, ConflictError)]
+        expect(len(winners) == 1, f"one of {_WRITERS} concurrent creators wins", f"{len(winners)} won")
+        expect_same(await bench.storage.read(key), winners[0], "read after one creator won")
+
+
+@clause("R7-one-deleter", "conditional_delete")
+async def one_deleter(bench: Bench) -> None:
+    """Of concurrent deletes and writes with the same expected version exactly one wins."""
+    storages = await _instances(bench)
+    for attempt in range(5):
+        version = await bench.storage.write_versioned("key", attempt, None)
+        calls = [
+            storages[i % len(storages)].delete_versioned("key", version)
+            if i % 2
+            else storages[i % len(storages)].write_versioned("key", [attempt, i], version)
+            for i in range(_WRITERS)
+        ]
+        results = await asyncio.gather(*(outcome(call, ConflictError) for call in calls))
+        winners = [i for i, result in enumerate(results) if not isinstance(result, ConflictError)]
+        expect(len(winners) == 1, f"one of {_WRITERS} concurrent deletes and writes wins", f"{len(winners)} won")
+        stays = None if winners[0] % 2 else [attempt, winners[0]]
+        expect_same(await bench.storage.read("key"), stays, "read after one of them won")
+        await bench.storage.delete("key")
+
+
+@clause("R7-no-lost-increments", "versioned")
+async def increments(bench: Bench) -> None:
+    """Versioned increments of one number, from many tasks and storages, all count."""
+    writers, each = 8, 12
+
+    async def add(storage: Everything) -> None:
+        for _ in range(each):
+            for attempt in count():
+                record = await storage.read_versioned("counter")
+                value, version = (record.value, record.version) if record else (0, None)
+                if not isinstance(
+                    await outcome(storage.write_versioned("counter", value + 1, version), ConflictError), ConflictError
+                ):
+                    break
+                await asyncio.sleep(random.uniform(0, 0.001 * min(attempt, 10)))
+
+    storages = await _instances(bench)
+    await asyncio.gather(*(add(storages[i % len(storages)]) for i in range(writers)))
+    expect_same(await bench.storage.read("counter"), writers * each, f"read after {writers} times {each} increments")
+
+
+@clause("R7-version-fits-value", "versioned")
+async def version_fits(bench: Bench) -> None:
+    """While others write, read_versioned never pairs a value with the version of another."""
+    written: dict[str, int] = {}
+    seen: list[tuple[str, int]] = []
+    writing = True
+
+    async def write() -> None:
+        nonlocal writing
+        version: str | None = None
+        for number in range(60):
+            version = await bench.storage.write_versioned("key", number, version)
+            written[version] = number
+            await _pause()
+        writing = False
+
+    async def read(storage: Everything) -> None:
+        while writing:
+            record = await storage.read_versioned("key")
+            if record is not None:
+                seen.append((record.version, record.value))
+            await _pause()
+
+    await asyncio.gather(write(), *(read(storage) for storage in await _instances(bench)))
+    wrong = [pair for pair in seen if written.get(pair[0]) != pair[1]]
+    expect(not wrong, "every version that is read comes with the value that was written at it", shown(wrong[:3]))
+
+
+@clause("R9-first-writes")
+async def first_writes(bench: Bench) -> None:
+    """Concurrent first writes of a key leave one record, that of one of the writers."""
+    storages = await _instances(bench)
+    for attempt in range(5):
+        key = f"first:{attempt}"
+        await asyncio.gather(*(storages[i % len(storages)].write(key, {"writer": i}) for i in range(_WRITERS)))
+        value = await bench.storage.read(key)
+        expect(value in [{"writer": i} for i in range(_WRITERS)], "the value of one writer is there", shown(value))
+        if bench.capabilities.listing:
+            expect_same(
+                [found async for found in bench.storage.keys(key)], [key], "keys() after concurrent first writes"
+            )
+        await bench.storage.delete(key)
+        expect_same(await bench.storage.read(key), None, "read after concurrent first writes and a delete")
+
+
+@clause("R9-never-torn")
+async def never_torn(bench: Bench) -> None:
+    """A reader during large writes sees the old value or the new one: never a part, a mixture, or nothing."""
+    size = min(200_000, (bench.capabilities.max_value_bytes or 200_000) // 2)
+    writing = True
+
+    def value_of(number: int) -> dict[str, object]:
+        return {"start": number, "body": chr(97 + number % 26) * (size - number), "end": number}
+
+    async def write(storage: Everything) -> None:
+        nonlocal writing
+        for number in range(1, 31):
+            await storage.write("large", value_of(number))
+            await _pause()
+        writing = False
+
+    async def read(storage: Everything) -> None:
+        while writing:
+            value = await storage.read("large")
+            expect(value is not None, "there is always a value", "None was read")
+            whole = isinstance(value, dict) and value == value_of(value.get("start", 0))
+            expect(whole, "every value that is read was written as it is", shown(value))
+            await _pause()
+
+    storages = await _instances(bench)
+    await bench.storage.write("large", value_of(0))
+    await asyncio.gather(write(storages[-1]), *(read(storage) for storage in storages for _ in range(2)))
+
+
+@clause("R9-own-answers")
+async def own_answers(bench: Bench) -> None:
+    """Many calls at once get each the answer to their own question."""
+    keys = [f"key:{number}" for number in range(200)]
+    await asyncio.gather(*(bench.storage.write(key, {"is": key, "pad": "x" * len(key) * 20}) for key in keys))
+    found = await asyncio.gather(*(bench.storage.read(key) for key in random.sample(keys * 2, 400)))
+    read = sorted(value["is"] if isinstance(value, dict) else "nothing" for value in found)
+    expect(read == sorted(keys * 2), "each of 400 concurrent reads gives the value of its key", "others came, or none")
+    answers = await asyncio.gather(*(bench.storage.read(key) for key in keys))
+    wrong = [(key, value) for key, value in zip(keys, answers, strict=True) if value is None or value["is"] != key]
+    expect(not wrong, "each of 200 concurrent reads gives the value of its key", shown(wrong[:2]))
+
+
+@clause("R9-cancelled")
+async def cancelled(bench: Bench) -> None:
+    """Cancelled calls leave records old or new, and the storage healthy: later calls get their own answers."""
+    keys = [f"key:{number}" for number in range(20)]
+    for key in keys:
+        await bench.storage.write(key, [key, "old"])
+    for delay in (0, 0, 0.0001, 0.0003, 0.001, 0.003):
+        tasks = [asyncio.create_task(bench.storage.write(key, [key, "new"])) for key in keys]
+        tasks += [asyncio.create_task(bench.storage.read(key)) for key in keys]
+        await asyncio.sleep(delay)
+        for task in random.sample(tasks, len(tasks) * 3 // 4):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        answers = await asyncio.gather(*(bench.storage.read(key) for key in keys))
+        for key, value in zip(keys, answers, strict=True):
+            expect(value in ([key, "old"], [key, "new"]), f"{key} is old or new after cancelled writes", shown(value))
+    await asyncio.sleep(0.01)  # what was cancelled may still be on its way
+    for key in keys:
+        await bench.storage.write(key, [key, "last"])
+        expect_same(await bench.storage.read(key), [key, "last"], "read of the last write after cancelled ones")

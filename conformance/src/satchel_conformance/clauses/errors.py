@@ -1,0 +1,107 @@
+"""R12 and R16: errors are of one tree and keep secrets, and nothing is printed."""
+
+import io
+from contextlib import redirect_stderr, redirect_stdout
+from math import nan
+from typing import Any
+
+from satchel import ConflictError, CorruptValueError, InvalidKeyError, StorageError, UnsupportedValueError
+from satchel.codecs import JSONCodec
+from satchel_conformance.bench import Bench
+from satchel_conformance.checks import expect, expect_error
+from satchel_conformance.registry import clause
+
+_SECRET = "s3cret-4711"
+
+
+def _said(error: BaseException) -> str:
+    """Return all that a log would show of an error of ours."""
+    return " ".join([str(error), repr(error), *getattr(error, "__notes__", [])])
+
+
+@clause("R12-tells-no-value")
+async def tells_no_value(bench: Bench) -> None:
+    """No message holds a part of a stored value, or of one that was refused."""
+    storage = bench.storage
+    errors: list[BaseException] = []
+    for bad in ({"a": _SECRET, "b": nan}, {"a": _SECRET, "b": {_SECRET}}, [_SECRET + "\ud800"], {"a": _SECRET, 1: 1}):
+        with expect_error(UnsupportedValueError, "write of a value that is not JSON") as refused:
+            await storage.write("key", bad)
+        errors.append(refused.error)
+    if bench.capabilities.versioned:
+        await storage.write("key", {"a": _SECRET})
+        with expect_error(ConflictError, "write_versioned at a wrong version") as conflict:
+            await storage.write_versioned("key", {"b": _SECRET}, "wrong")
+        errors.append(conflict.error)
+    for error in errors:
+        said = _said(error)
+        expect(_SECRET not in said, f"the {type(error).__name__} does not tell the value", said)
+
+
+class _Truncating(JSONCodec):
+    def encode(self, value: object) -> bytes:
+        return super().encode(value)[:-1]
+
+
+@clause("R12-corrupt-tells-no-value")
+async def corrupt_tells_no_value(bench: Bench) -> None:
+    """CorruptValueError names the key, not the value that it found."""
+    storage = await bench.another(codec=_Truncating())
+    await storage.write("broken", {"a": _SECRET})
+    with expect_error(CorruptValueError, "read of half a JSON text") as caught:
+        await storage.read("broken")
+    said = _said(caught.error)
+    expect(_SECRET not in said, "the message does not tell the value", said)
+    expect("broken" in said, "the message names the key", said)
+
+
+@clause("R12-names-key", "versioned")
+async def names_key(bench: Bench) -> None:
+    """A ConflictError names the key, so that an operator can find it, and on one line."""
+    await bench.storage.write("chat:42", 1)
+    with expect_error(ConflictError, "write_versioned of a key that exists, with expected=None") as caught:
+        await bench.storage.write_versioned("chat:42", 2, None)
+    said = str(caught.error)
+    expect("chat:42" in said and "\n" not in said, "one line that names the key", said)
+
+
+@clause("R12-one-line")
+async def one_line(bench: Bench) -> None:
+    """Messages are short and of one line, whatever the key looks like."""
+    for key in ("a\n\n" + "x" * 600, "\ud800\n", "k" * 100_000):
+        with expect_error(InvalidKeyError, "read of an invalid key") as caught:
+            await bench.storage.read(key)
+        said = str(caught.error)
+        expect("\n" not in said and len(said) < 400, "one line of under 400 characters", f"{len(said)} characters")
+
+
+@clause("R12-one-tree")
+async def one_tree(bench: Bench) -> None:
+    """Whatever goes wrong raises a StorageError: no driver's error, no TypeError, no KeyError comes through."""
+    storage = bench.storage
+    calls: list[Any] = [
+        lambda: storage.write("key", object()),
+        lambda: storage.write("key", None),
+        lambda: storage.read(""),
+        lambda: storage.read(None),  # type: ignore[arg-type]
+        lambda: storage.write(1, 1),  # type: ignore[arg-type]
+        lambda: storage.delete("k" * 10_000),
+    ]
+    for call in calls:
+        with expect_error(StorageError, "a call with a bad key or value"):
+            await call()
+
+
+@clause("R16-quiet")
+async def quiet(bench: Bench) -> None:
+    """Nothing is printed, whether calls succeed or fail."""
+    out = io.StringIO()
+    with redirect_stdout(out), redirect_stderr(out):
+        storage = await bench.another()
+        await storage.write("key", {"a": 1})
+        await storage.read("key")
+        await storage.read("nobody")
+        await storage.delete("key")
+        with expect_error(StorageError, "write of a set"):
+            await storage.write("key", {1})
+    expect(not out.getvalue(), "nothing is printed", out.getvalue())

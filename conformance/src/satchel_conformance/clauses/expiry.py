@@ -1,0 +1,295 @@
+"""R6: a lifetime ends when it should, never early."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+
+from satchel import ConfigurationError, ConflictError, StorageError
+from satchel_conformance.bench import Bench, Everything
+from satchel_conformance.checks import expect, expect_error, expect_same, outcome
+from satchel_conformance.registry import clause
+from satchel_conformance.timing import Life, short_ttl
+
+_ATTEMPTS: Final = 5  # a busy machine may be late to look, but not every time
+
+
+@clause("R6-never-early", "expiring")
+async def never_early(bench: Bench) -> None:
+    """A record is there until its lifetime is over, to the millisecond."""
+    storage = await bench.another(ttl=short_ttl(bench))
+    life = Life(bench)
+    await storage.write("key", 1)
+    while True:
+        value = await storage.read("key")
+        age = life.age  # since before the write, and after the read: the record is younger
+        if age >= life.seconds:
+            return
+        expect(value is not None, f"the record is there for {life.seconds} s", f"it was gone after {age:.4f} s")
+        await asyncio.sleep(0.0005 if age > life.seconds - 0.03 else 0.005)
+
+
+@clause("R6-ends-in-time", "expiring")
+async def ends(bench: Bench) -> None:
+    """A record is gone once its lifetime is over, for read and read_versioned, within the declared resolution."""
+    storage = await bench.another(ttl=short_ttl(bench))
+    await storage.write("key", 1)
+    life = Life(bench)
+    await life.over()
+    expect_same(await storage.read("key"), None, f"read after a lifetime of {life.seconds} s")
+    if bench.capabilities.versioned:
+        expect_same(await storage.read_versioned("key"), None, "read_versioned after the lifetime")
+
+
+async def _restarts(bench: Bench, storage: Everything, act: Callable[[], Awaitable[object]], what: str) -> None:
+    """See that after `act`, in the middle of a lifetime, the record lives for a whole one, and then ends."""
+    after = Life(bench)
+    for _ in range(_ATTEMPTS):
+        await storage.write("key", 1)
+        await Life(bench).part(0.6)
+        before = Life(bench)
+        await act()
+        after = Life(bench)
+        await after.part(0.7)
+        found = await storage.read("key")
+        if before.lasts:
+            expect(found is not None, f"the record is there for a lifetime since {what}", "it was gone")
+            break
+    await after.over()
+    expect_same(await storage.read("key"), None, f"read a whole lifetime after {what}")
+
+
+@clause("R6-write-restarts", "expiring")
+async def write_restarts(bench: Bench) -> None:
+    """A write starts the lifetime anew."""
+    storage = await bench.another(ttl=short_ttl(bench))
+    await _restarts(bench, storage, lambda: storage.write("key", 2), "the second write")
+
+
+@clause("R6-same-write-restarts", "expiring")
+async def same_write_restarts(bench: Bench) -> None:
+    """A write of the same value starts the lifetime anew, too."""
+    storage = await bench.another(ttl=short_ttl(bench))
+    await _restarts(bench, storage, lambda: storage.write("key", 1), "the second write")
+
+
+@clause("R6-versioned-write-restarts", "expiring", "versioned")
+async def versioned_write_restarts(bench: Bench) -> None:
+    """A versioned write starts the lifetime anew."""
+    storage = await bench.another(ttl=short_ttl(bench))
+
+    async def act() -> None:
+        record = await storage.read_versioned("key")
+        await storage.write_versioned("key", 2, record and record.version)
+
+    await _restarts(bench, storage, act, "the versioned write")
+
+
+@clause("R6-batch-write-restarts", "expiring", "batch")
+async def batch_write_restarts(bench: Bench) -> None:
+    """write_many starts the lifetime anew, and gives one to what it creates."""
+    storage = await bench.another(ttl=short_ttl(bench))
+    await _restarts(bench, storage, lambda: storage.write_many({"key": 2, "new": 2}), "write_many")
+    expect_same(await storage.read("new"), None, "read of what write_many created, a whole lifetime after it,")
+
+
+@clause("R6-touch-restarts", "expiring")
+async def touch_restarts(bench: Bench) -> None:
+    """touch starts the lifetime anew."""
+    storage = await bench.another(ttl=short_ttl(bench))
+    await _restarts(bench, storage, lambda: storage.touch("key"), "touch")
+
+
+@clause("R6-touch-tells", "expiring")
+async def touch_tells(bench: Bench) -> None:
+    """touch gives True for a record that is there and False for one that is not, creating nothing."""
+    storage = await bench.another(ttl=timedelta(hours=1))
+    expect_same(await storage.touch("nobody"), False, "touch of an absent key")
+    expect_same(await storage.read("nobody"), None, "read after touch of an absent key")
+    await storage.write("key", {"a": 1})
+    expect_same(await storage.touch("key"), True, "touch of a record")
+    expect_same(await storage.read("key"), {"a": 1}, "read after touch")
+
+
+@clause("R6-touch-keeps", "expiring")
+async def touch_keeps(bench: Bench) -> None:
+    """touch changes neither the value nor its order of keys, and lets the version be used."""
+    storage = await bench.another(ttl=timedelta(hours=1))
+    await storage.write("key", {"z": 1, "a": [None]})
+    await storage.touch("key")
+    expect_same(await storage.read("key"), {"z": 1, "a": [None]}, "read after touch")
+    if bench.capabilities.versioned:
+        record = await storage.read_versioned("key")
+        await storage.write_versioned("key", 2, record and record.version)
+        expect_same(await storage.read("key"), 2, "read after a write at the version read after touch")
+
+
+@clause("R6-touch-expired", "expiring")
+async def touch_expired(bench: Bench) -> None:
+    """touch does not wake what has ended."""
+    storage = await bench.another(ttl=short_ttl(bench))
+    await storage.write("key", 1)
+    await Life(bench).over()
+    expect_same(await storage.touch("key"), False, "touch of an expired record")
+    expect_same(await storage.read("key"), None, "read after touch of an expired record")
+
+
+@clause("R6-touch-without-ttl", "expiring")
+async def touch_without_ttl(bench: Bench) -> None:
+    """Without a ttl, touch tells whether the record is there, and the record stays."""
+    await bench.storage.write("key", 1)
+    expect_same(await bench.storage.touch("key"), True, "touch of a record without a lifetime")
+    expect_same(await bench.storage.read("key"), 1, "read after touch")
+    expect_same(await bench.storage.touch("nobody"), False, "touch of an absent key")
+
+
+@clause("R6-records-separately", "expiring")
+async def separately(bench: Bench) -> None:
+    """Each record has its own lifetime: a later write of one does not prolong another."""
+    storage = await bench.another(ttl=short_ttl(bench))
+    await storage.write("first", 1)
+    life = Life(bench)
+    await life.part(0.6)
+    later = Life(bench)
+    await storage.write("second", 2)
+    await life.over()
+    first, second = await storage.read("first"), await storage.read("second")
+    expect_same(first, None, "read of the first record after its lifetime")
+    if later.lasts:
+        expect_same(second, 2, "read of the second record within its lifetime")
+
+
+@clause("R6-listing-agrees", "expiring", "listing")
+async def listing_agrees(bench: Bench) -> None:
+    """keys() leaves out what reads as None because it has ended, and lists what is written anew."""
+    storage = await bench.another(ttl=short_ttl(bench))
+    await storage.write("ended", 1)
+    await storage.write("anew", 1)
+    await Life(bench).over()
+    expect_same([key async for key in storage.keys()], [], "keys() after all lifetimes")
+    alive = Life(bench)
+    await storage.write("anew", 2)
+    listed = [key async for key in storage.keys()]
+    if alive.lasts:
+        expect_same(listed, ["anew"], "keys() after one record was written anew")
+
+
+@clause("R6-batch-read-agrees", "expiring", "batch")
+async def batch_read_agrees(bench: Bench) -> None:
+    """read_many leaves out what has ended."""
+    storage = await bench.another(ttl=short_ttl(bench))
+    await storage.write("key", 1)
+    await Life(bench).over()
+    expect_same(await storage.read_many(["key", "nobody"]), {}, "read_many after the lifetime")
+
+
+@clause("R6-expired-version-conflicts", "expiring", "versioned")
+async def expired_version(bench: Bench) -> None:
+    """The version of what has ended conflicts, and nothing is written."""
+    storage = await bench.another(ttl=short_ttl(bench))
+    version = await storage.write_versioned("key", "old", None)
+    await Life(bench).over()
+    with expect_error(ConflictError, "write_versioned at the version of an expired record"):
+        await storage.write_versioned("key", "late", version)
+    expect_same(await storage.read("key"), None, "read after a conflict on an expired record")
+
+
+@clause("R6-create-over-expired", "expiring", "versioned")
+async def create_over_expired(bench: Bench) -> None:
+    """What has ended does not exist: it can be created, once."""
+    storage = await bench.another(ttl=short_ttl(bench))
+    await storage.write("key", "old")
+    await Life(bench).over()
+    fresh = Life(bench)
+    await storage.write_versioned("key", "new", None)
+    again = await outcome(storage.write_versioned("key", "again", None), ConflictError)
+    if fresh.lasts:
+        expect(isinstance(again, ConflictError), "creating it again raises ConflictError", "it was created twice")
+
+
+@clause("R6-delete-expired", "expiring", "conditional_delete")
+async def delete_expired(bench: Bench) -> None:
+    """A conditional delete of what has ended conflicts."""
+    storage = await bench.another(ttl=short_ttl(bench))
+    version = await storage.write_versioned("key", "old", None)
+    await Life(bench).over()
+    with expect_error(ConflictError, "delete_versioned of an expired record"):
+        await storage.delete_versioned("key", version)
+
+
+@clause("R6-purge", "expiring")
+async def purge(bench: Bench) -> None:
+    """purge_expired gives a number, leaves the living, and leaves nothing to purge."""
+    storage = await bench.another(ttl=short_ttl(bench))
+    await bench.storage.write("for ever", 1)
+    for index in range(5):
+        await storage.write(f"ended:{index}", index)
+    await Life(bench).over()
+    fresh = Life(bench)
+    await storage.write("fresh", 1)
+    first = await storage.purge_expired()
+    found = await storage.read("fresh")
+    if fresh.lasts:
+        second = await storage.purge_expired()
+        expect(type(first) is int and first >= 0, "purge_expired gives a number", repr(first))
+        expect_same(found, 1, "read of a living record after purge_expired")
+        if fresh.lasts:
+            expect_same(second, 0, "a second purge_expired")
+    expect_same(await bench.storage.read("for ever"), 1, "read of a record without a lifetime after purge_expired")
+
+
+@clause("R6-no-ttl-is-for-ever", "expiring")
+async def no_ttl(bench: Bench) -> None:
+    """Without a ttl nothing ends, and purge_expired removes nothing."""
+    await bench.storage.write("key", 1)
+    await Life(bench).over()
+    await bench.storage.purge_expired()
+    expect_same(await bench.storage.read("key"), 1, "read of a record without a lifetime")
+
+
+@clause("R6-last-write-decides", "expiring", "shared")
+async def last_write_decides(bench: Bench) -> None:
+    """The lifetime is that of the last write: rewritten by a storage without a ttl, or with a longer one, it stays."""
+    short, long = await bench.another(ttl=short_ttl(bench)), await bench.another(ttl=timedelta(hours=1))
+    for key, rewriting in (("for ever", bench.storage), ("longer", long)):
+        await short.write(key, 1)
+        await rewriting.write(key, 2)
+    await long.write("shorter", 1)
+    await short.write("shorter", 2)
+    await Life(bench).over()
+    expect_same(await bench.storage.read("for ever"), 2, "read after it was rewritten without a lifetime")
+    expect_same(await bench.storage.read("longer"), 2, "read after it was rewritten with an hour's lifetime")
+    expect_same(await bench.storage.read("shorter"), None, "read after it was rewritten with a short lifetime")
+
+
+@clause("R6-whole-days", "expiring")
+async def whole_days(bench: Bench) -> None:
+    """A lifetime of whole days is one: timedelta(days=14).seconds is 0, and no lifetime at all."""
+    for days in (1, 14, 365):
+        storage = await bench.another(ttl=timedelta(days=days))
+        await storage.write("key", days)
+        expect_same(await storage.read("key"), days, f"read with a lifetime of {days} days")
+        if bench.capabilities.listing:
+            expect_same([key async for key in storage.keys()], ["key"], f"keys() with a lifetime of {days} days")
+
+
+@clause("R6-long-lifetime", "expiring")
+async def long_lifetime(bench: Bench) -> None:
+    """A lifetime of a thousand years works; the longest of Python works, or is refused."""
+    storage = await bench.another(ttl=timedelta(days=365_000))
+    await storage.write("key", 1)
+    expect_same(await storage.read("key"), 1, "read with a lifetime of a thousand years")
+    try:
+        longest = await bench.another(ttl=timedelta.max)
+        await longest.write("key", 2)
+    except StorageError:
+        return
+    expect_same(await longest.read("key"), 2, "read with the lifetime timedelta.max")
+
+
+@clause("R6-refuses-lifetimes", "expiring")
+async def refuses(bench: Bench) -> None:
+    """A ttl that is zero, negative or no timedelta raises ConfigurationError when the storage is made."""
+    for ttl in (timedelta(0), timedelta(microseconds=-1), timedelta(days=-1), 60, 0.5, "60"):
+        with expect_error(ConfigurationError, f"a storage with ttl={ttl!r}"):
+            await bench.make(ttl=ttl)

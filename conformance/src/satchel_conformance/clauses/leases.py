@@ -1,0 +1,59 @@
+"""R7: the lease lock, which any versioned storage can carry."""
+
+import asyncio
+import time
+from datetime import timedelta
+from typing import Final
+
+from satchel import LeaseLock, LockTimeoutError
+from satchel_conformance.bench import Bench
+from satchel_conformance.checks import expect, expect_error, expect_same
+from satchel_conformance.registry import clause
+
+_SHORT: Final = timedelta(milliseconds=150)
+
+
+@clause("R7-lease-excludes", "conditional_delete", "shared")
+async def excludes(bench: Bench) -> None:
+    """Of those who want a lease, on storages of their own, one at a time has it; when all are done it is gone."""
+    locks = [LeaseLock(bench.storage), *[LeaseLock(await bench.another()) for _ in range(3)]]
+    inside = most = 0
+
+    async def work(lock: LeaseLock) -> None:
+        nonlocal inside, most
+        for _ in range(3):
+            async with lock.hold("key"):
+                inside += 1
+                most = max(most, inside)
+                await asyncio.sleep(0.001)
+                inside -= 1
+
+    await asyncio.gather(*map(work, locks))
+    expect_same(most, 1, "the most holders at once")
+    expect_same(await bench.storage.read("lease:key"), None, "read of the lease, once all are done,")
+
+
+@clause("R7-lease-is-renewed", "conditional_delete", "shared")
+async def renewed(bench: Bench) -> None:
+    """A holder keeps its lease for longer than its duration; others wait, or give up."""
+    waiter = LeaseLock(await bench.another(), duration=_SHORT, timeout=_SHORT * 2)
+    async with LeaseLock(bench.storage, duration=_SHORT).hold("key") as hold:
+        with expect_error(LockTimeoutError, "waiting for a lease that is renewed"):
+            async with waiter.hold("key"):
+                pass
+        hold.ensure()
+
+
+@clause("R7-lease-ends", "conditional_delete", "shared")
+async def ends(bench: Bench) -> None:
+    """The lease of a dead holder is taken over once its duration is over, not before; nobody releases another's."""
+    sleeper = LeaseLock(await bench.another(), duration=timedelta(hours=1)).hold("key")
+    await sleeper.__aenter__()
+    await bench.storage.write("lease:key", {"owner": "dead", "seconds": _SHORT.total_seconds(), "renewals": 0})
+    start = time.monotonic()
+    async with LeaseLock(bench.storage).hold("key") as taken:
+        waited = time.monotonic() - start
+        expect(waited >= _SHORT.total_seconds(), "nobody enters before the lease is over", f"{waited:.3f} s")
+        taken.ensure()
+        await sleeper.__aexit__(None, None, None)  # releases nothing: the lease is another's by now
+        expect(await bench.storage.read("lease:key") is not None, "the new holder's lease stays", "it was released")

@@ -1,0 +1,199 @@
+"""R0: listing is complete, exact, and stays in its namespace."""
+
+import asyncio
+from collections.abc import Iterable
+
+from satchel_conformance.bench import Bench, Everything
+from satchel_conformance.checks import expect, expect_same, shown
+from satchel_conformance.registry import clause
+
+
+async def write_all(storage: Everything, keys: Iterable[str]) -> None:
+    """Write every key, some at once."""
+    left = iter(keys)
+
+    async def write() -> None:
+        for key in left:
+            await storage.write(key, 1)
+
+    await asyncio.gather(*(write() for _ in range(16)))
+
+
+async def _listed(bench: Bench, prefix: str = "") -> list[str]:
+    return sorted([key async for key in bench.storage.keys(prefix)])
+
+
+@clause("R0-listing-empty", "listing")
+async def empty(bench: Bench) -> None:
+    """An empty storage has no keys, with and without a prefix."""
+    expect_same(await _listed(bench), [], "keys() of an empty storage")
+    expect_same(await _listed(bench, "a"), [], 'keys("a") of an empty storage')
+
+
+@clause("R0-listing-complete", "listing")
+async def complete(bench: Bench) -> None:
+    """keys() gives every key of 1200, each once, over however many pages."""
+    keys = sorted(f"chat:{number}:{'x' * (number % 40)}" for number in range(1200))
+    await write_all(bench.storage, keys)
+    listed = await _listed(bench)
+    missing, twice = len(set(keys) - set(listed)), len(listed) - len(set(listed))
+    expect(listed == keys, "keys() gives each of 1200 keys once", f"{missing} are missing, {twice} come twice")
+    some = [key for key in keys if key.startswith("chat:1")]
+    expect(await _listed(bench, "chat:1") == some, f"keys with a prefix gives each of {len(some)} once", "it does not")
+
+
+@clause("R0-listing-current", "listing")
+async def current(bench: Bench) -> None:
+    """What was deleted is not listed, and what was written twice, or again, is listed once."""
+    for key in ("kept", "gone", "twice", "again"):
+        await bench.storage.write(key, 1)
+    await bench.storage.delete("gone")
+    await bench.storage.write("twice", 2)
+    await bench.storage.delete("again")
+    await bench.storage.write("again", 2)
+    expect_same(await _listed(bench), ["again", "kept", "twice"], "keys() after writes and deletes")
+
+
+@clause("R0-listing-prefix", "listing")
+async def prefix(bench: Bench) -> None:
+    """A prefix is compared exactly, from the start: with case, without normalisation, up to the whole key."""
+    keys = [
+        "a",
+        "a:1",
+        "a:2",
+        "a:10",
+        "A:1",
+        "b:a:1",
+        "é:1",
+        "e\u0301:1",
+        "ab",
+        "a\0b",
+        "\U0001f600:1",
+        "\U0001f601:1",
+        "\uffff",
+        "a\U0010ffff",
+    ]
+    await write_all(bench.storage, keys)
+    for asked in (
+        "a",
+        "a:",
+        "a:1",
+        "a:10",
+        "a:100",
+        "A",
+        "b",
+        "é",
+        "e",
+        "\U0001f600",
+        "\uffff",
+        "a\0",
+        "a\U0010ffff",
+        ":",
+        "z",
+        "1",
+    ):
+        expected = sorted(key for key in keys if key.startswith(asked))
+        expect_same(await _listed(bench, asked), expected, f"keys({shown(asked)})")
+
+
+@clause("R0-listing-no-patterns", "listing")
+async def no_patterns(bench: Bench) -> None:
+    """A prefix is no pattern: the wildcards of glob, LIKE and regular expressions stand for themselves."""
+    wild = [
+        "a*",
+        "a?",
+        "a[b]",
+        "a]",
+        "a%",
+        "a_",
+        "a\\",
+        "a\\*",
+        "a.",
+        "a^",
+        "a$",
+        "a(b",
+        "a|b",
+        "a{b}",
+        "a'b",
+        'a"b',
+        "a%5Fb",
+        "*",
+        "%",
+    ]
+    keys = ["ab", "abc", "axb", "a5Fb", *wild, *(key + "tail" for key in wild)]
+    await write_all(bench.storage, keys)
+    for asked in [*wild, "a[", "a%5", "_", "?", ".", "\\"]:
+        expected = sorted(key for key in keys if key.startswith(asked))
+        expect_same(await _listed(bench, asked), expected, f"keys({shown(asked)})")
+
+
+@clause("R0-listing-spelling", "listing")
+async def spelling(bench: Bench) -> None:
+    """Keys are listed exactly as they were written, whatever they are made of."""
+    keys = sorted(
+        ["A", "é", "e\u0301", "a:b", "a%3Ab", "%", "\0", "x/../y", " ", "\n", "\U0001f600", "a" * bench.longest_key]
+    )
+    await write_all(bench.storage, keys)
+    expect_same(await _listed(bench), keys, "keys()")
+
+
+@clause("R0-listing-can-stop", "listing")
+async def can_stop(bench: Bench) -> None:
+    """A listing may be left in the middle, and two may go on side by side; the storage works on."""
+    keys = {f"key:{number}" for number in range(600)}
+    await write_all(bench.storage, keys)
+    for _ in range(20):
+        async for _key in bench.storage.keys():
+            break
+    one, two = bench.storage.keys(), bench.storage.keys("key:")
+    pairs = [(first, await anext(two)) async for first in one]
+    listed = {first for first, _ in pairs}, {second for _, second in pairs}
+    expect(
+        listed == (keys, keys), "two listings side by side are complete", f"{len(listed[0])} and {len(listed[1])} keys"
+    )
+    expect_same(await bench.storage.read("key:1"), 1, "read after listings were left")
+
+
+@clause("R0-listing-during-writes", "listing")
+async def during_writes(bench: Bench) -> None:
+    """Keys that are there from the start of a listing to its end are listed once, whatever is written meanwhile."""
+    keys = {f"stays:{number}" for number in range(500)}
+    await write_all(bench.storage, keys)
+    listing = True
+
+    async def write() -> None:
+        number = 0
+        while listing:
+            number += 1
+            await bench.storage.write(f"new:{number}", number)
+            await bench.storage.write(f"stays:{number % 500}", number)
+            await bench.storage.delete(f"new:{number}")
+            await asyncio.sleep(0)
+
+    writing = asyncio.create_task(write())
+    try:
+        listed: list[str] = []
+        async for key in bench.storage.keys():
+            listed.append(key)
+            if len(listed) % 50 == 0:
+                await asyncio.sleep(0.001)
+    finally:
+        listing = False
+        await writing
+    stayed = sorted(key for key in listed if key.startswith("stays:"))
+    expect(
+        stayed == sorted(keys),
+        "each of 500 lasting keys is listed once",
+        f"{len(stayed)}, {len(set(stayed))} different",
+    )
+
+
+@clause("R0-listing-versioned", "listing", "versioned")
+async def versioned(bench: Bench) -> None:
+    """What versioned writes created is listed, and only the keys of records are: nothing kept beside them."""
+    version = await bench.storage.write_versioned("one", 1, None)
+    await bench.storage.write_versioned("one", 2, version)
+    await bench.storage.write_versioned("two", 1, None)
+    await bench.storage.write("three", 1)
+    await bench.storage.delete("two")
+    expect_same(await _listed(bench), ["one", "three"], "keys() after versioned writes and a delete")

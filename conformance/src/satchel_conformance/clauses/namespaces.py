@@ -1,0 +1,85 @@
+"""R4: a namespace keeps bots apart that share a backend."""
+
+from itertools import combinations
+
+from satchel import ConfigurationError
+from satchel_conformance.bench import Bench
+from satchel_conformance.checks import expect_error, expect_same, shown
+from satchel_conformance.registry import clause
+
+
+async def _apart(bench: Bench, one: tuple[str, str], two: tuple[str, str]) -> None:
+    """See that two pairs of a namespace and a key are different records."""
+    first, second = await bench.another(one[0]), await bench.another(two[0])
+    what = f"namespace …{shown(one[0])}, key {shown(one[1])} against namespace …{shown(two[0])}, key {shown(two[1])}"
+    await first.write(one[1], "first")
+    expect_same(await second.read(two[1]), None, f"read of the second before it is written: {what}")
+    await second.write(two[1], "second")
+    expect_same(await first.read(one[1]), "first", f"read of the first after writing the second: {what}")
+    await second.delete(two[1])
+    expect_same(await first.read(one[1]), "first", f"read of the first after deleting the second: {what}")
+
+
+@clause("R4-namespaces-apart", "shared")
+async def apart(bench: Bench) -> None:
+    """The same key in two namespaces is two records, to write, to read and to delete."""
+    await _apart(bench, ("a", "key"), ("b", "key"))
+
+
+@clause("R4-namespaces-injective", "shared")
+async def injective(bench: Bench) -> None:
+    """A namespace and a key are never the same record as another namespace and key: `a` + `b:c` is not `a:b` + `c`."""
+    pairs = [
+        (("a", "b:c"), ("a:b", "c")),
+        (("a", ":b"), ("a:", "b")),
+        (("a", "::b"), ("a::", "b")),
+        (("a:b", "c"), ("a%3Ab", "c")),
+        (("a%", "b"), ("a", "%b")),
+        (("a/b", "c"), ("a", "b/c")),
+        (("a/..", "b"), ("", "b")),
+        (("a\0", "b"), ("a", "\0b")),
+        (("a.", "b"), ("a", ".b")),
+    ]
+    for one, two in pairs:
+        await _apart(bench, one, two)
+
+
+@clause("R4-namespaces-look-alike", "shared")
+async def look_alike(bench: Bench) -> None:
+    """Namespaces that differ in case, in normalisation, in a trailing character or in length are different."""
+    for one, two in combinations(["a", "A", "a ", "a.", "a:", "aa", "é", "e\u0301"], 2):
+        await _apart(bench, (one, "key"), (two, "key"))
+
+
+@clause("R4-namespaces-listed-apart", "shared", "listing")
+async def listed(bench: Bench) -> None:
+    """keys() gives the keys of its own namespace only, also where one is the start of another, or looks a pattern."""
+    namespaces = ["a", "a:", "a:b", "ab", "a*", "a?", "a[b]", "a%", "a_", "A", "a\\*", "{a}"]
+    storages = [await bench.another(namespace) for namespace in namespaces]
+    for index, storage in enumerate(storages):
+        await storage.write("b", index)
+        await storage.write(f"own:{index}", index)
+    for index, storage in enumerate(storages):
+        listed = sorted([key async for key in storage.keys()])
+        expect_same(listed, ["b", f"own:{index}"], f"keys() in the namespace …{shown(namespaces[index])}")
+        listed = [key async for key in storage.keys("own:")]
+        expect_same(listed, [f"own:{index}"], f'keys("own:") in the namespace …{shown(namespaces[index])}')
+
+
+@clause("R4-namespaces-batched-apart", "shared", "batch")
+async def batched(bench: Bench) -> None:
+    """read_many, write_many and delete_many stay in their namespace."""
+    first, second = await bench.another("a"), await bench.another("b")
+    await first.write_many({"x": 1, "y": 1})
+    expect_same(await second.read_many(["x", "y"]), {}, "read_many in another namespace")
+    await second.delete_many(["x", "y"])
+    expect_same(await first.read_many(["x", "y"]), {"x": 1, "y": 1}, "read_many after delete_many in another namespace")
+
+
+@clause("R4-namespace-refused")
+async def refused(bench: Bench) -> None:
+    """A namespace that is empty, is no string or has a lone surrogate is refused when the storage is made."""
+    bench.need_option("namespace")
+    for namespace in ("", None, 1, b"bot", "a\ud800"):
+        with expect_error(ConfigurationError, f"a storage with the namespace {namespace!r}"):
+            await bench.build(namespace=namespace)

@@ -1,0 +1,74 @@
+"""R7, R9 and R13: what holds when several processes work on one key, and when one of them is killed."""
+
+import signal
+from asyncio.subprocess import Process
+
+from satchel_conformance.bench import Bench
+from satchel_conformance.checks import expect, expect_same, shown
+from satchel_conformance.registry import clause
+
+
+async def _all(processes: list[Process]) -> list[str]:
+    """Wait for processes, and return what they printed."""
+    printed = []
+    for process in processes:
+        out, errors = await process.communicate()
+        last = errors.decode(errors="replace").strip().rpartition("\n")[2]
+        expect(process.returncode == 0, "each process ends well", f"one ended with {process.returncode}: {last}")
+        printed.append(out.decode().strip())
+    return printed
+
+
+@clause("R7-increments-of-processes", "url", "versioned")
+async def increments(bench: Bench) -> None:
+    """Versioned increments of one number, from several processes, all count."""
+    processes, each = 4, 50
+    await _all([await bench.start("increment", each) for _ in range(processes)])
+    expect_same(await bench.storage.read("counter"), processes * each, "the sum of all increments")
+
+
+@clause("R7-one-creating-process", "url", "versioned")
+async def creators(bench: Bench) -> None:
+    """Of processes that create the same keys, exactly one wins each key."""
+    won = await _all([await bench.start("create", writer) for writer in range(4)])
+    winners = [key for line in won for key in line.split()]
+    expect(
+        sorted(winners) == sorted(map(str, range(30))), "each of 30 keys is won once", f"won: {shown(sorted(winners))}"
+    )
+
+
+@clause("R9-first-writes-of-processes", "url")
+async def first_writes(bench: Bench) -> None:
+    """Concurrent first writes of several processes leave one record, that of one of them."""
+    await _all([await bench.start("write", writer) for writer in range(4)])
+    value = await bench.storage.read("first")
+    expect(value in [{"writer": str(writer)} for writer in range(4)], "one writer's value is there", shown(value))
+    if bench.capabilities.listing:
+        listed = [key async for key in bench.storage.keys("first")]
+        expect_same(listed, ["first"], "keys() after concurrent first writes")
+
+
+@clause("R14-setup-of-processes", "url", opened=False)
+async def setups(bench: Bench) -> None:
+    """Several processes may set up the same storage at once."""
+    await _all([await bench.start("write", writer) for writer in range(4)])
+
+
+@clause("R9-killed-writer", "url", "read_your_writes")
+async def killed(bench: Bench) -> None:
+    """When a writing process is killed, every write that it had acknowledged is there, and none is torn."""
+    process = await bench.start("forever")
+    assert process.stdout is not None
+    acknowledged = 0
+    while acknowledged < 40 and (line := await process.stdout.readline()):
+        acknowledged = int(line)
+    expect(acknowledged >= 40, "the writer acknowledges 40 writes", f"it ended after {acknowledged}")
+    process.send_signal(signal.SIGKILL)
+    rest = (await process.stdout.read()).split()
+    await process.wait()
+    acknowledged = int(rest[-1]) if rest else acknowledged
+    for number in range(1, acknowledged + 1):
+        expect_same(await bench.storage.read(f"n:{number}"), number, f"read of acknowledged write {number}")
+    last = await bench.storage.read("last")
+    whole = isinstance(last, dict) and last["number"] >= acknowledged and last["pad"] == str(last["number"]) * 2000
+    expect(whole, "the last record is whole, and not older than what was acknowledged", shown(last))

@@ -1,0 +1,89 @@
+"""The pytest plugin: a URL fixture for each backend, and a summary that names what was not run."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from satchel_conformance.backends import REDIS, REDIS_CLUSTER, VALKEY, Backend, BackendMissing
+
+_EXCEPTION: Final = "satchel_exception"
+_NOT_RUN: Final = pytest.StashKey[dict[str, str]]()  # why each missing backend was not run
+
+
+def url_fixture(backend: Backend) -> Callable[..., Any]:
+    """Return a session fixture `<name>_url`; the tests that use it are skipped, and reported, without the backend."""
+
+    @pytest.fixture(scope="session", name=f"{backend.name}_url")
+    def url(pytestconfig: pytest.Config) -> Iterator[str]:
+        why = ""
+        with ExitStack() as stack:
+            try:
+                yield stack.enter_context(backend.server())
+            except BackendMissing as missing:
+                why = str(missing)
+        if why and backend.required:
+            pytest.fail(f"{backend.name} is required, but {why}", pytrace=False)
+        if why:
+            pytestconfig.stash[_NOT_RUN][backend.name] = why
+            pytest.skip(f"{why} (or name a server in {backend.variable})")
+
+    return url
+
+
+redis_url = url_fixture(REDIS)
+valkey_url = url_fixture(VALKEY)
+redis_cluster_url = url_fixture(REDIS_CLUSTER)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start with nothing missing."""
+    config.stash[_NOT_RUN] = {}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what was not run to the controller of pytest-xdist, or write it down."""
+    missing = session.config.stash[_NOT_RUN]
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["satchel_not_run"] = missing
+    else:
+        _write_not_run(missing)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of pytest-xdist did not run."""
+    node.config.stash[_NOT_RUN].update(getattr(node, "workeroutput", {}).get("satchel_not_run", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say by name what was not run, and which clauses were allowed to fail."""
+    reports = [report for report in terminalreporter.getreports("xfailed") if isinstance(report, pytest.TestReport)]
+    excepted = [
+        (report.nodeid, text) for report in reports for name, text in report.user_properties if name == _EXCEPTION
+    ]
+    if excepted:
+        terminalreporter.section("Satchel made these exceptions", yellow=True)
+        for nodeid, text in excepted:
+            terminalreporter.line(f"{nodeid.rpartition('::')[0]} {text}")
+    if missing := config.stash[_NOT_RUN]:
+        terminalreporter.section("Satchel did not run these backends", yellow=True)
+        for name, why in sorted(missing.items()):
+            terminalreporter.line(f"{name}: {why}")
+
+
+def _write_not_run(missing: dict[str, str]) -> None:
+    """Append a line of JSON for each missing backend that is not in the file yet: several sessions may share it."""
+    if not missing or not (name := os.environ.get("SATCHEL_NOT_RUN_FILE")):
+        return
+    file = Path(name)
+    known = {json.loads(line)["backend"] for line in file.read_text().splitlines()} if file.exists() else set()
+    with file.open("a") as out:
+        for backend, why in sorted(missing.items()):
+            if backend not in known:
+                out.write(json.dumps({"backend": backend, "why": why}) + "\n")

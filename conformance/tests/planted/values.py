@@ -1,0 +1,290 @@
+"""Storages whose values do not come back as they were written."""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import date
+from math import isfinite
+from typing import Any, ClassVar
+from unicodedata import normalize
+
+from conformance.tests.planted import changed, planted
+from conformance.tests.planted.correct import Correct
+from satchel import ANY, Expected, Payload, UnsupportedValueError
+from satchel.codecs import JSONCodec
+
+
+class _Changing(JSONCodec):
+    """Strict JSON, but for a change of each part of a value before it is encoded."""
+
+    def __init__(self, change: Callable[[Any], Any]) -> None:
+        self._change = change
+
+    def encode(self, value: Any) -> Payload:
+        super().encode(value)
+        return super().encode(changed(value, self._change))
+
+
+class _Accepting(JSONCodec):
+    """JSON that makes something of what strict JSON refuses."""
+
+    def __init__(self, accepts: Callable[[Any], Any]) -> None:
+        self._accepts = accepts
+
+    def encode(self, value: Any) -> Payload:
+        return super().encode(changed(value, self._accepts))
+
+
+class Changes(Correct):
+    """Changes each part of a value."""
+
+    change: ClassVar[Any] = staticmethod(lambda part: part)
+    codec_kind: ClassVar[Any] = _Changing
+
+    def __init__(self, world: Any, **options: Any) -> None:
+        super().__init__(world, **({"codec": type(self).codec_kind(type(self).change)} | options))
+
+
+class Accepts(Changes):
+    """Makes something else of what should be refused."""
+
+    codec_kind = _Accepting
+
+
+def _renamed(change: Callable[[str], str]) -> Callable[[Any], Any]:
+    return lambda part: {change(name): child for name, child in part.items()} if isinstance(part, dict) else part
+
+
+def _text(change: Callable[[str], str]) -> Callable[[Any], Any]:
+    return lambda part: change(part) if isinstance(part, str) else part
+
+
+@planted("R2-integers")
+class IntegersAreFloats(Changes):
+    """Integers go through floats, as in JavaScript."""
+
+    change = staticmethod(lambda part: int(float(part)) if type(part) is int and abs(part) < 10**300 else part)
+
+
+@planted("R2-integers")
+class IntegersAre64Bit(Correct):
+    """Integers over 64 bits are refused."""
+
+    async def write(self, key: str, value: Any) -> None:
+        if type(value) is int and not -(2**63) <= value < 2**63:
+            raise UnsupportedValueError("is over 64 bits")
+        await super().write(key, value)
+
+
+@planted("R2-floats", "R2-any-value")
+class FifteenDigits(Changes):
+    """Floats keep 15 digits."""
+
+    change = staticmethod(lambda part: float(f"{part:.15g}") if type(part) is float and abs(part) < 1e300 else part)
+
+
+@planted("R2-negative-zero")
+class NoNegativeZero(Changes):
+    """-0.0 becomes 0.0."""
+
+    change = staticmethod(lambda part: part + 0.0 if type(part) is float else part)
+
+
+@planted("R2-number-kinds")
+class WholeFloatsAreIntegers(Changes):
+    """1.0 becomes 1."""
+
+    change = staticmethod(
+        lambda part: int(part) if type(part) is float and part.is_integer() and 0 < abs(part) < 1e17 else part
+    )
+
+
+@planted("R2-unicode")
+class Normalizes(Changes):
+    """Strings are normalised."""
+
+    change = staticmethod(_text(lambda text: normalize("NFC", text)))
+
+
+@planted("R2-unicode")
+class ThreeByteCharacters(Changes):
+    """Characters of four bytes become question marks, as with MySQL's utf8."""
+
+    change = staticmethod(_text(lambda text: "".join("?" if char > "\uffff" else char for char in text)))
+
+
+@planted("R2-control-characters")
+class LineEnds(Changes):
+    """Line ends are made alike."""
+
+    change = staticmethod(_text(lambda text: "\n".join(text.splitlines()) if "\r" in text else text))
+
+
+@planted("R2-nul")
+class NoNul(Changes):
+    """NUL is left out, as with PostgreSQL's text."""
+
+    change = staticmethod(_text(lambda text: text.replace("\0", "")))
+
+
+@planted("R2-object-keys")
+class DottedNames(Changes):
+    """Dots in the keys of objects become underscores."""
+
+    change = staticmethod(_renamed(lambda name: name.replace(".", "_")))
+
+
+@planted("R2-object-keys")
+class NoEmptyName(Changes):
+    """The empty key of objects is lost."""
+
+    change = staticmethod(lambda part: {k: v for k, v in part.items() if k} if isinstance(part, dict) else part)
+
+
+@planted("R2-key-order")
+class SortsNames(Changes):
+    """Keys of objects are sorted, as with PostgreSQL's jsonb."""
+
+    change = staticmethod(lambda part: dict(sorted(part.items())) if isinstance(part, dict) else part)
+
+
+@planted("R2-inner-null")
+class NoNull(Changes):
+    """Members that are null are left out."""
+
+    change = staticmethod(
+        lambda part: {k: v for k, v in part.items() if v is not None} if isinstance(part, dict) else part
+    )
+
+
+@planted("R2-empty-inside")
+class NoEmptyMembers(Changes):
+    """Empty members are left out."""
+
+    change = staticmethod(
+        lambda part: {k: v for k, v in part.items() if v not in ({}, [], "")} if isinstance(part, dict) else part
+    )
+
+
+@planted("R2-kinds")
+class ObjectsOnly(Correct):
+    """Only objects can be written."""
+
+    async def write(self, key: str, value: Any) -> None:
+        if not isinstance(value, dict):
+            raise UnsupportedValueError("is no object")
+        await super().write(key, value)
+
+
+@planted("R2-nesting")
+class Shallow(Changes):
+    """What is nested deeper than 32 levels becomes null."""
+
+    change = staticmethod(lambda part: None if isinstance(part, dict | list) and str(part).count("[") > 32 else part)
+
+
+@planted("R2-large")
+class CutAt64K(Correct):
+    """A payload is cut to 65 535 bytes, as in a column of type TEXT."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        return await super().put(name, payload[:65_535], expected)
+
+
+@planted("R2-replaces-whole")
+class Merges(Correct):
+    """A write over an object keeps the members that the new one lacks."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        with suppress(TypeError, ValueError):
+            payload = self.codec.encode({**json.loads(self.alive(name) or b"{}"), **json.loads(payload)})
+        return await super().put(name, payload, expected)
+
+
+@planted("R2-refuses-none")
+class NoneDeletes(Correct):
+    """Writing None deletes."""
+
+    async def write(self, key: str, value: Any) -> None:
+        await (self.delete(key) if value is None else super().write(key, value))
+
+
+@planted("R2-refuses-nan")
+class NanIsNull(Accepts):
+    """NaN becomes null."""
+
+    change = staticmethod(lambda part: 0 if type(part) is float and not isfinite(part) else part)
+
+
+@planted("R2-refuses-lone-surrogates")
+class ReplacesSurrogates(Accepts):
+    """Lone surrogates become question marks."""
+
+    change = staticmethod(_text(lambda text: text.encode(errors="replace").decode()))
+
+
+@planted("R2-refuses-other-keys")
+class NamesAreStrings(Accepts):
+    """Keys of objects become strings, as json.dumps does."""
+
+    change = staticmethod(lambda part: {str(k): v for k, v in part.items()} if isinstance(part, dict) else part)
+
+
+@planted("R2-refuses-collections")
+class TuplesAreLists(Accepts):
+    """Tuples become arrays, as json.dumps does."""
+
+    change = staticmethod(lambda part: list(part) if isinstance(part, tuple) else part)
+
+
+@planted("R2-refuses-dates")
+class DatesAreText(Accepts):
+    """Dates become text."""
+
+    change = staticmethod(lambda part: part.isoformat() if isinstance(part, date) else part)
+
+
+@planted("R2-refuses-objects")
+class ObjectsAreText(Accepts):
+    """Objects become text, as with json.dumps(default=str)."""
+
+    change = staticmethod(
+        lambda part: part if isinstance(part, str | float | list | dict | date | tuple | set | bytes) else str(part)
+    )
+
+
+@planted("R2-refuses-cycles")
+class CyclesOverflow(Accepts):
+    """A cycle ends in a RecursionError."""
+
+
+@planted("R2-names-odd-paths")
+class DottedPaths(Correct):
+    """The path of what is refused joins names with dots, whatever they are."""
+
+    async def write(self, key: str, value: Any) -> None:
+        try:
+            await super().write(key, value)
+        except UnsupportedValueError as error:
+            raise UnsupportedValueError("is refused", path=error.path.replace('["', ".").replace('"]', "")) from None
+
+
+@planted("R2-refuses-dates")
+class RefusesLate(Correct):
+    """A value is refused when the old one is gone already."""
+
+    async def write(self, key: str, value: Any) -> None:
+        try:
+            await super().write(key, value)
+        except UnsupportedValueError:
+            await self.delete(key)
+            raise
+
+
+@planted("R2-kinds")
+class BatchLosesKinds(Correct):
+    """write_many writes numbers as text."""
+
+    async def write_many(self, values: Mapping[str, Any]) -> None:
+        texts = {key: changed(value, lambda p: str(p) if type(p) is int else p) for key, value in values.items()}
+        await super().write_many(texts)

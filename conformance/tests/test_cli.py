@@ -1,0 +1,80 @@
+"""The command line: what it prints, and how it exits."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from satchel_conformance.cli.app import app
+
+
+def _call(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, arguments)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_run_tells_progress_and_a_summary() -> None:
+    code, out, err = _call("run", "satchel:MemoryStorage", "--private", "--clause", "R1-a*", "--clause", "R4-refuses-*")
+
+    assert code == 0
+    assert "passed          R1-absent-is-none" in err
+    assert out.strip().startswith("MemoryStorage: 6 passed in ")
+
+
+def test_run_prints_json_and_nothing_else_on_stdout() -> None:
+    code, out, _ = _call("run", "satchel:MemoryStorage", "--private", "-c", "R1-absent-is-none", "--json")
+
+    assert code == 0
+    assert [result["status"] for result in json.loads(out)["results"]] == ["passed"]
+
+
+def test_run_fails_where_a_clause_does() -> None:
+    code, out, _ = _call("run", "satchel:MemoryStorage", "-c", "R0-read-your-writes")
+
+    assert code == 1
+    assert "R0-read-your-writes: What one storage wrote or deleted, another over the same backend sees at once." in out
+    assert "  happened  None" in out
+
+
+def test_run_finds_a_factory_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shop_storage.py").write_text(
+        "from satchel import Capabilities, MemoryStorage\n"
+        "class Factories:\n    make = MemoryStorage\n"
+        "declared = MemoryStorage.capabilities\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["", *__import__("sys").path])
+
+    code, out, _ = _call(
+        "run", "shop_storage:Factories.make", "--capabilities", "shop_storage:declared", "--private", "-c", "R3"
+    )
+
+    assert (code, out.strip().split(" in ")[0]) == (0, "MemoryStorage: 4 passed")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "satchel"], "'satchel' is not MODULE:NAME"),
+        (["run", "no_such_module:make"], "no_such_module:make is not there"),
+        (["run", "satchel:Nothing"], "satchel:Nothing is not there"),
+        (["run", "satchel:__doc__"], "satchel:__doc__ cannot be called"),
+        (["run", "satchel:MemoryStorage", "-c", "R99"], "no clause is called 'R99'"),
+        (["run", "satchel:MemoryStorage", "--capabilities", "satchel:JSON"], "satchel:JSON is no satchel.Capabilities"),
+        (["clauses", "-c", "R99"], "no clause is called 'R99'"),
+    ],
+)
+def test_what_cannot_be_tried_exits_with_2(arguments: list[str], message: str) -> None:
+    code, out, err = _call(*arguments)
+
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_clauses_are_listed_under_their_rules() -> None:
+    code, out, _ = _call("clauses", "-c", "R5")
+
+    assert code == 0
+    assert out.startswith("R5 Sizes. A value over the limit is refused with both sizes, and the old value stays.\n")
+    assert "    R5-over-limit-batch (where limit, batch)\n        write_many with one value too large" in out

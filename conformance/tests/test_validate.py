@@ -1,0 +1,159 @@
+"""validate(): on a storage of strangers, on what is not declared, and what its report holds."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from satchel import Capabilities, MemoryStorage
+from satchel.codecs import JSON
+from satchel.keys import check_key
+from satchel_conformance import Report, Result, Status, validate
+
+
+class Minimal:
+    """Three methods over a dict: no options, no lifecycle, nothing from Satchel's base class."""
+
+    def __init__(self, records: dict[str, bytes]) -> None:
+        self._records = records
+
+    async def read(self, key: str) -> Any:
+        payload = self._records.get(check_key(key))
+        return None if payload is None else JSON.decode(payload)
+
+    async def write(self, key: str, value: Any) -> None:
+        self._records[check_key(key)] = JSON.encode(value)
+
+    async def delete(self, key: str) -> None:
+        self._records.pop(check_key(key), None)
+
+
+def _validate(factory: Any, **options: Any) -> Report:
+    return asyncio.run(validate(factory, **options))
+
+
+def test_three_methods_are_enough() -> None:
+    records: dict[str, bytes] = {}
+
+    report = _validate(lambda: Minimal(records))
+
+    assert report.ok, report.summary()
+    assert report.storage == "Minimal"
+    assert report.counts[Status.PASSED] > 40
+    assert {result.reason for result in report.results if result.clause == "R4-namespace-refused"} == {
+        "the factory takes no namespace"
+    }
+
+
+def test_a_key_is_refused_by_the_storage_itself_also_behind_a_prefix() -> None:
+    class TakesAll(Minimal):
+        async def write(self, key: str, value: Any) -> None:
+            self._records[key] = JSON.encode(value)
+
+    report = _validate(lambda: TakesAll({}), shared=False, clauses=["R4-refuses-*"])
+
+    assert [result.status for result in report.results] == [Status.FAILED] * 4
+
+
+def test_a_factory_may_be_async() -> None:
+    async def make(**options: Any) -> MemoryStorage[Any]:
+        return MemoryStorage(**options)
+
+    assert _validate(make, shared=False, clauses=["R1"]).ok
+
+
+def test_an_error_that_was_not_expected_is_in_the_result() -> None:
+    class Breaks(MemoryStorage[Any]):
+        capabilities = MemoryStorage.capabilities
+
+        async def read(self, key: str) -> Any:
+            raise ZeroDivisionError("oh")
+
+    [result] = _validate(Breaks, shared=False, clauses=["R1-absent-is-none"]).results
+
+    assert result.status is Status.FAILED
+    assert result.expected == "A key that was never written reads as None."
+    assert result.happened == "ZeroDivisionError: oh"
+    assert result.where.startswith("absence.py:")
+    assert "ZeroDivisionError" in result.trace
+
+
+def test_a_clause_that_does_not_end_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hangs(MemoryStorage[Any]):
+        capabilities = MemoryStorage.capabilities
+
+        async def read(self, key: str) -> Any:
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr("satchel_conformance.runner.LONGEST", 0.05)
+
+    [result] = _validate(Hangs, shared=False, clauses=["R1-absent-is-none"]).results
+
+    assert (result.status, result.happened) == (Status.FAILED, "it had not ended after 0.05 s")
+
+
+def test_an_exception_is_in_the_report_and_does_not_fail_it() -> None:
+    class Folds(Minimal):
+        async def read(self, key: str) -> Any:
+            return await super().read(key.lower() if isinstance(key, str) else key)
+
+        async def write(self, key: str, value: Any) -> None:
+            await super().write(key.lower() if isinstance(key, str) else key, value)
+
+    records: dict[str, bytes] = {}
+    excepted = {"R4-injective-case": "the backend folds case"}
+
+    report = _validate(lambda: Folds(records), clauses=["R4-injective-case"], exceptions=excepted)
+
+    assert report.ok
+    assert [(result.status, result.reason) for result in report.results] == [
+        (Status.EXCEPTED, "the backend folds case")
+    ]
+    assert not _validate(lambda: Folds(records), clauses=["R4-injective-case"]).ok
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clauses": ["R99"]}, "no clause is called 'R99'"),
+        ({"exceptions": {"R4-injective-case": " "}}, "R4-injective-case needs a reason"),
+        ({"exceptions": {"R4": "all of it"}}, "there is no clause 'R4'"),
+    ],
+)
+def test_what_is_not_there_cannot_be_chosen_or_excepted(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _validate(MemoryStorage, **options)
+
+
+def test_what_is_declared_holds_over_what_the_storage_says() -> None:
+    report = _validate(MemoryStorage, capabilities=Capabilities(), shared=False, clauses=["R0-*declared", "R0-cap*"])
+
+    assert {result.clause for result in report.failed} >= {"R0-protocols-declared", "R0-capabilities-agree"}
+
+
+def test_progress_is_told_and_the_report_is_json() -> None:
+    told: list[Result] = []
+
+    report = _validate(MemoryStorage, shared=False, clauses=["R1"], progress=told.append)
+
+    assert tuple(told) == report.results
+    read = json.loads(report.to_json())
+    assert read["ok"] is True
+    assert read["storage"] == "MemoryStorage"
+    assert [one["clause"] for one in read["results"]] == [result.clause for result in told]
+    assert {one["status"] for one in read["results"]} == {"passed", "not applicable"}
+
+
+def test_the_table_has_a_line_for_each_clause_and_what_failed() -> None:
+    class Forgets(Minimal):
+        async def write(self, key: str, value: Any) -> None:
+            check_key(key)
+            JSON.encode(value)
+
+    table = _validate(lambda: Forgets({}), clauses=["R1-absent-is-none", "R2-nul"]).table()
+
+    assert "passed          R1-absent-is-none" in table
+    assert "failed          R2-nul" in table
+    assert "  expected  read of what was written gives '\\x00'\n  happened  None\n" in table
+    assert table.splitlines()[-1].startswith("Forgets: 1 passed, 1 failed in ")
