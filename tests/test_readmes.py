@@ -1,0 +1,24 @@
+"""Every block of Python in a README runs as it stands, each as a program of its own in an empty folder."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = [
+    pytest.param(block, id=f"{path.relative_to(ROOT)}-{number}")
+    for path in sorted({ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("packages/*/README.md")})
+    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE))
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_python_of_a_readme_runs(block: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if "redis://localhost" in block and "# or redis://localhost" not in block:
+        block = block.replace("redis://localhost", request.getfixturevalue("redis_url"))
+    program = [sys.executable, "-W", "error", "-c", block]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
