@@ -197,8 +197,8 @@ def test_without_an_engine_a_container_is_missing(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine.sock")
-    monkeypatch.delenv("SATCHEL_TEST_REDIS_URL", raising=False)
-    monkeypatch.delenv("SATCHEL_REQUIRE", raising=False)
+    for name in ("SATCHEL_TEST_REDIS_URL", "SATCHEL_REQUIRE", "SATCHEL_NOT_RUN_FILE"):
+        monkeypatch.delenv(name, raising=False)
     pytester.makepyfile("def test_it(redis_url): pass")
 
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-W", "error")

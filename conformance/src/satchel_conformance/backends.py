@@ -76,10 +76,10 @@ def container(image: str, port: int, *, ready: str, url: str, command: str = "",
 
     @contextmanager
     def start() -> Iterator[str]:
-        made = _container(image, ready).with_exposed_ports(port).with_envs(**environment)
+        made = prepared(image, ready).with_exposed_ports(port).with_envs(**environment)
         if command:
             made.with_command(command)
-        with _running(made):
+        with running(made):
             yield url.format(host=made.get_container_host_ip(), port=made.get_exposed_port(port))
 
     return start
@@ -104,18 +104,23 @@ def redis_cluster(image: str = "redis:7") -> Iterator[str]:
 
     They listen where they are published, on this machine: what a node calls itself in a redirect has to hold outside.
     """
-    ports = _free_ports(6)
+    ports = free_ports(6)
     script = _CLUSTER_SCRIPT.format(
         ports=" ".join(map(str, ports)), addresses=" ".join(f"127.0.0.1:{port}" for port in ports)
     )
-    made = _container(image, "satchel: the cluster is ready").with_command(["sh", "-c", script])
+    made = prepared(image, "satchel: the cluster is ready").with_command(["sh", "-c", script])
     for port in ports:
         made.with_bind_ports(port, port)
-    with _running(made):
+    with running(made):
         yield f"redis://127.0.0.1:{ports[0]}"
 
 
-def _container(image: str, ready: str) -> "DockerContainer":
+def prepared(image: str, ready: str) -> "DockerContainer":
+    """Return a container that is waited for until it logs `ready`; it can be given more options, and is `running` then.
+
+    Raises:
+        BackendMissing: there is no engine.
+    """
     try:
         from docker.errors import DockerException
         from testcontainers.core.container import DockerContainer
@@ -132,7 +137,12 @@ def _container(image: str, ready: str) -> "DockerContainer":
 
 
 @contextmanager
-def _running(made: "DockerContainer") -> Iterator[None]:
+def running(made: "DockerContainer") -> Iterator[None]:
+    """Start a container, and remove it at the end.
+
+    Raises:
+        BackendMissing: it cannot be started, mostly since its image is not to be had.
+    """
     from docker.errors import DockerException
 
     try:
@@ -148,7 +158,7 @@ def _running(made: "DockerContainer") -> Iterator[None]:
         made.stop()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return free ports for cluster nodes, whose bus listens 10 000 above."""
     ports: list[int] = []
     with ExitStack() as stack:

@@ -2,11 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
-from satchel_conformance.bench import Bench
+from satchel_conformance.bench import Bench, Everything
+from satchel_conformance.checks import expect, expect_same
 
+_ATTEMPTS: Final = 5  # a busy machine may be late to look, but not every time
 SHORTEST: Final = timedelta(milliseconds=200)
 _SLACK: Final = 0.02  # seconds by which the clocks of machine and server may be apart
 
@@ -53,3 +56,23 @@ class Life:
     async def over(self) -> None:
         """Wait until what began with it has to be gone."""
         await asyncio.sleep(max(0.0, self._end - self.age))
+
+
+async def expect_restart(bench: Bench, storage: Everything, act: Callable[[], Awaitable[object]], what: str) -> None:
+    """See that after `act`, in the middle of a lifetime, the record lives for a whole one, and then ends."""
+    after = Life(bench)
+    for _ in range(_ATTEMPTS):
+        first = Life(bench)
+        await storage.write("key", 1)
+        await Life(bench).part(0.6)
+        before = Life(bench)
+        await act()
+        in_time = first.lasts  # else there may have been nothing to touch
+        after = Life(bench)
+        await after.part(0.7)
+        found = await storage.read("key")
+        if in_time and before.lasts:
+            expect(found is not None, f"the record is there for a lifetime since {what}", "it was gone")
+            break
+    await after.over()
+    expect_same(await storage.read("key"), None, f"read a whole lifetime after {what}")

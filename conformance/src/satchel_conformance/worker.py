@@ -1,12 +1,13 @@
 """What another process does for a clause: `python -m satchel_conformance.worker URL NAMESPACE JOB ARGUMENT…`."""
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any
 
-from satchel import ConflictError, open_storage
+from satchel import ConflictError, LeaseLock, Session, Sessions, open_storage
 
 
 async def increment(storage: Any, times: str) -> None:
@@ -51,11 +52,48 @@ async def forever(storage: Any) -> None:
         say(number)
 
 
+async def sessions_update(storage: Any, _worker: str, times: str) -> None:
+    """Add one to the session "chat:1", so many times, with `Sessions.update`."""
+    sessions = Sessions(storage, initial=lambda: {"n": 0})
+
+    def add(session: Session[Any]) -> None:
+        session.data["n"] += 1
+
+    for _ in range(int(times)):
+        await sessions.update("chat:1", add)
+
+
+async def sessions_lease(storage: Any, _worker: str, times: str) -> None:
+    """Add one to the session "chat:1", so many times, under a lease, where a conflict would raise."""
+    sessions = Sessions(storage, initial=lambda: {"n": 0}, lock=LeaseLock(storage), on_conflict="raise")
+    for _ in range(int(times)):
+        async with sessions.open("chat:1") as session:
+            session.data["n"] += 1
+
+
+async def sessions_merge(storage: Any, worker: str, times: str) -> None:
+    """Count in a field of its own of the session "chat:1"."""
+    sessions = Sessions(storage, initial=dict, on_conflict="merge")
+    for number in range(1, int(times) + 1):
+        async with sessions.open("chat:1") as session:
+            session.data[worker] = number
+
+
+def run_workers(url: str, namespace: str, job: str, *arguments: object, processes: int) -> list[int]:
+    """Run a job in so many processes at once, each with its number as the first argument; return their exit codes."""
+    program = (sys.executable, "-m", "satchel_conformance.worker", url, namespace, job)
+    running = [subprocess.Popen([*program, str(number), *map(str, arguments)]) for number in range(processes)]
+    return [process.wait() for process in running]
+
+
 JOBS: dict[str, Callable[..., Awaitable[None]]] = {
     "increment": increment,
     "create": create,
     "write": write,
     "forever": forever,
+    "sessions-update": sessions_update,
+    "sessions-lease": sessions_lease,
+    "sessions-merge": sessions_merge,
 }
 
 

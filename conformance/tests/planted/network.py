@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,16 +34,8 @@ class WaitsForEver(Wire):
 class KeepsLateAnswers(Wire):
     """A connection whose answer was given up is used again, and gives that answer to the next who asks."""
 
-    async def ask(self, *request: Any) -> Any:
-        streams = self.streams
-        try:
-            return await super().ask(*request)
-        except asyncio.CancelledError:
-            self.streams = streams
-            raise
-
     async def hang_up(self) -> None:
-        if self._closed:
+        if self._closed or not isinstance(sys.exception(), asyncio.CancelledError):
             await super().hang_up()
 
 
@@ -209,15 +202,12 @@ class CreatesBlindly(Wire):
 
 @planted("R9-killed-writer")
 class WritesBehind(Wire):
-    """A write is acknowledged before it is sent."""
+    """A write is acknowledged long before it is sent."""
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
         if expected is not ANY:
             return await super().put(name, payload, expected)
         self.behind: dict[str, Payload] = getattr(self, "behind", {}) | {name: payload}
-        if len(self.behind) > 30:
-            await self.put_many(self.behind)
-            self.behind = {}
         return self.version_of(payload)
 
 

@@ -64,7 +64,7 @@ class Server:
         return getattr(self, method)(*arguments)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, asyncio.CancelledError):
             while line := await reader.readline():
                 writer.write(json.dumps(self.answer(json.loads(line))).encode() + b"\n")
                 await writer.drain()

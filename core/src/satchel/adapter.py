@@ -31,6 +31,7 @@ from satchel.keys import check_key, escape, escape_part, show, unescape
 from satchel.storage import Record, V
 
 logger = logging.getLogger("satchel")
+logger.addHandler(logging.NullHandler())  # without it, Python prints the warnings of an application that logs nothing
 
 T = TypeVar("T")
 Payload = bytes

@@ -8,7 +8,7 @@ import pytest
 import trustme
 from redis.asyncio import Redis
 
-from satchel_conformance.backends import Backend, _container, _free_ports, _running, container
+from satchel_conformance.backends import Backend, container, free_ports, prepared, running
 from satchel_conformance.plugin import url_fixture
 
 AUTHORITY = trustme.CA()
@@ -42,12 +42,12 @@ exec sleep infinity
 @contextmanager
 def _sentinel() -> Iterator[str]:
     """Start a master, a replica and a Sentinel in one container, on the ports that they are published at."""
-    first, second, sentinel = ports = _free_ports(3)
+    first, second, sentinel = ports = free_ports(3)
     script = _SENTINEL.format(first=first, second=second, sentinel=sentinel)
-    made = _container("redis:7", "satchel: the sentinel is ready").with_command(["sh", "-c", script])
+    made = prepared("redis:7", "satchel: the sentinel is ready").with_command(["sh", "-c", script])
     for port in ports:
         made.with_bind_ports(port, port)
-    with _running(made):
+    with running(made):
         yield f"redis+sentinel://:secret@127.0.0.1:{sentinel}/mymaster"
 
 

@@ -71,7 +71,8 @@ async def test_expired_rows_are_removed_by_later_writes(path: Path, monkeypatch:
     monkeypatch.setattr("satchel_sqlite.storage._PURGE_EVERY", 0.0)
     async with SQLiteStorage[Any](path, ttl=timedelta(milliseconds=1)) as storage:
         await storage.write("chat:1", 1)
-        await asyncio.sleep(0.005)
+    await asyncio.sleep(0.005)
+    async with SQLiteStorage[Any](path, ttl=timedelta(hours=1)) as storage:
         await storage.write("chat:2", 2)
     assert [key for (key,) in rows(path, "SELECT key FROM satchel_sessions")] == ["satchel:chat:2"]
 
