@@ -37,6 +37,29 @@ def test_run_fails_where_a_clause_does() -> None:
     assert "  happened  None" in out
 
 
+def test_run_takes_a_url_and_then_tries_other_processes_too(tmp_path: Path) -> None:
+    code, _, err = _call("run", f"sqlite:///{tmp_path}/bot.db", "-c", "R14-setup-of-processes", "-c", "R8-read")
+
+    assert code == 0
+    assert "passed          R14-setup-of-processes" in err
+    assert "not applicable  R8-read  no URL is given of a server that a proxy can stand before" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["nonsense://x"], "no storage is installed for nonsense://"),
+        (["memory://", "--profile", "sloppy"], "there is no profile 'sloppy'; there are quick, thorough"),
+    ],
+)
+def test_run_stops_with_one_line_where_nothing_can_be_tried(arguments: list[str], reason: str) -> None:
+    code, out, err = _call("run", *arguments, "-c", "R1-absent-is-none")
+
+    assert (code, out) == (2, "")
+    assert reason in err
+    assert err.count("\n") == 1
+
+
 def test_run_finds_a_factory_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "shop_storage.py").write_text(
         "from satchel import Capabilities, MemoryStorage\n"

@@ -19,7 +19,7 @@ async def _all(processes: list[Process]) -> list[str]:
     return printed
 
 
-@clause("R7-increments-of-processes", "url", "versioned")
+@clause("R7-increments-of-processes", "url", "shared", "versioned")
 async def increments(bench: Bench) -> None:
     """Versioned increments of one number, from several processes, all count."""
     processes, each = 4, 50
@@ -27,7 +27,7 @@ async def increments(bench: Bench) -> None:
     expect_same(await bench.storage.read("counter"), processes * each, "the sum of all increments")
 
 
-@clause("R7-one-creating-process", "url", "versioned")
+@clause("R7-one-creating-process", "url", "shared", "versioned")
 async def creators(bench: Bench) -> None:
     """Of processes that create the same keys, exactly one wins each key."""
     won = await _all([await bench.start("create", writer) for writer in range(4)])
@@ -37,7 +37,7 @@ async def creators(bench: Bench) -> None:
     )
 
 
-@clause("R9-first-writes-of-processes", "url")
+@clause("R9-first-writes-of-processes", "url", "shared")
 async def first_writes(bench: Bench) -> None:
     """Concurrent first writes of several processes leave one record, that of one of them."""
     await _all([await bench.start("write", writer) for writer in range(4)])
@@ -48,13 +48,13 @@ async def first_writes(bench: Bench) -> None:
         expect_same(listed, ["first"], "keys() after concurrent first writes")
 
 
-@clause("R14-setup-of-processes", "url", opened=False)
+@clause("R14-setup-of-processes", "url", "shared", opened=False)
 async def setups(bench: Bench) -> None:
     """Several processes may set up the same storage at once."""
     await _all([await bench.start("write", writer) for writer in range(4)])
 
 
-@clause("R9-killed-writer", "url", "read_your_writes")
+@clause("R9-killed-writer", "url", "shared", "read_your_writes")
 async def killed(bench: Bench) -> None:
     """When a writing process is killed, every write that it had acknowledged is there, and none is torn."""
     process = await bench.start("forever")

@@ -4,15 +4,16 @@ import asyncio
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 
-from satchel import Capabilities
+from satchel import Capabilities, SatchelError
 from satchel_conformance import scaffold
+from satchel_conformance.bench import Factory
 from satchel_conformance.registry import RULES, select
 from satchel_conformance.results import line
-from satchel_conformance.runner import validate
+from satchel_conformance.runner import PROFILES, examples_of, validate
 
 app = typer.Typer(
     help="Proves a Satchel storage right.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
@@ -25,34 +26,41 @@ _Patterns = Annotated[
 
 @app.command()
 def run(
-    target: Annotated[str, typer.Argument(metavar="MODULE:FACTORY", help="What makes a storage on each call.")],
+    target: Annotated[
+        str, typer.Argument(metavar="URL|MODULE:FACTORY", help="A storage's URL, or what makes a storage on each call.")
+    ],
     clause: _Patterns = None,
     capabilities: Annotated[
         str, typer.Option(metavar="MODULE:NAME", help="What is declared, if the storage does not say itself.")
     ] = "",
     private: Annotated[bool, typer.Option("--private", help="Every storage has its records to itself.")] = False,
+    profile: Annotated[str, typer.Option(help=f"On how many examples properties are tried: {', '.join(PROFILES)}.")] = (
+        "quick"
+    ),
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON; progress goes to stderr.")] = False,
 ) -> None:
     """Try a storage, clause by clause. Exits with 1 if a clause fails, with 2 if nothing could be tried."""
-    factory = _load(target)
+    storage = target if "://" in target else _factory(target)
     declared = _load(capabilities) if capabilities else None
-    if not callable(factory):
-        _stop(f"{target} cannot be called")
     if declared is not None and not isinstance(declared, Capabilities):
         _stop(f"{capabilities} is no satchel.Capabilities")
     try:
         select(clause or ())
+        examples_of(profile)
     except ValueError as error:
         _stop(str(error))
-    report = asyncio.run(
-        validate(
-            factory,
-            capabilities=declared,
-            shared=not private,
-            clauses=clause or (),
-            progress=lambda result: typer.echo(line(result), err=True),
-        )
+    trying = validate(
+        storage,
+        capabilities=declared,
+        shared=not private,
+        clauses=clause or (),
+        profile=profile,
+        progress=lambda result: typer.echo(line(result), err=True),
     )
+    try:
+        report = asyncio.run(trying)
+    except SatchelError as error:
+        _stop(str(error))
     typer.echo(report.to_json() if json else f"\n{report.summary()}")
     raise typer.Exit(0 if report.ok else 1)
 
@@ -85,6 +93,14 @@ def new(
         _stop(str(error))
     for path in made:
         typer.echo(path)
+
+
+def _factory(target: str) -> Factory:
+    """Return what MODULE:NAME names, which makes storages."""
+    found = _load(target)
+    if not callable(found):
+        _stop(f"{target} cannot be called")
+    return cast("Factory", found)
 
 
 def _load(target: str) -> Any:
