@@ -7,6 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from satchel_conformance.cli.app import app
+from satchel_conformance.mistakes import MISTAKES
+from satchel_conformance.registry import RULES, all_clauses
 
 
 def _call(*arguments: str) -> tuple[int, str, str]:
@@ -101,3 +103,12 @@ def test_clauses_are_listed_under_their_rules() -> None:
     assert code == 0
     assert out.startswith("R5 Sizes. A value over the limit is refused with both sizes, and the old value stays.\n")
     assert "    R5-over-limit-batch (where limit, batch)\n        write_many with one value too large" in out
+
+
+def test_every_rule_has_clauses_and_every_known_mistake_is_caught_or_accounted_for() -> None:
+    code, out, _ = _call("clauses", "--mistakes")
+
+    assert code == 0
+    assert out.count("\n") == 2 * len(MISTAKES)
+    assert all(bool(mistake.clauses) != bool(mistake.elsewhere) for mistake in MISTAKES)
+    assert {clause.number for clause in all_clauses()} == set(RULES)

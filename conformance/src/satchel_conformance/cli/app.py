@@ -11,6 +11,7 @@ import typer
 from satchel import Capabilities, SatchelError
 from satchel_conformance import scaffold
 from satchel_conformance.bench import Factory
+from satchel_conformance.mistakes import MISTAKES
 from satchel_conformance.registry import RULES, select
 from satchel_conformance.results import line
 from satchel_conformance.runner import PROFILES, examples_of, validate
@@ -66,8 +67,16 @@ def run(
 
 
 @app.command()
-def clauses(clause: _Patterns = None) -> None:
+def clauses(
+    clause: _Patterns = None,
+    mistakes: Annotated[bool, typer.Option("--mistakes", help="List known mistakes, and what catches each.")] = False,
+) -> None:
     """List the clauses, under the rules that they are of."""
+    if mistakes:
+        for number, mistake in enumerate(MISTAKES, 1):
+            caught_by = ", ".join(one.id for one in select(mistake.clauses)) if mistake.clauses else mistake.elsewhere
+            typer.echo(f"{number:2}. {mistake.what}\n        {caught_by}")
+        return
     try:
         chosen = select(clause or ())
     except ValueError as error:
