@@ -43,6 +43,8 @@ class Shelf(EncodedStorage[Any]):
 
     async def open(self) -> None:
         self.events.append("open")
+        if self.hangs:
+            await asyncio.Event().wait()
         await asyncio.sleep(0)
         self._fail()
 
@@ -162,6 +164,18 @@ async def test_no_call_takes_longer_than_the_timeout() -> None:
     shelf.hangs = True
     with pytest.raises(StorageUnavailableError, match=r"shelf://here did not answer within 0\.02 s"):
         await shelf.read("chat:1")
+    shelf.hangs = False
+    assert await shelf.read("chat:1") is None
+
+
+async def test_many_first_calls_to_a_dead_server_all_end_within_one_timeout() -> None:
+    shelf = Shelf(timeout=timedelta(milliseconds=50))
+    shelf.hangs = True
+    start = asyncio.get_running_loop().time()
+    calls = [shelf.read(f"chat:{number}") for number in range(100)]
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(error) for error in ended} == {StorageUnavailableError}
+    assert asyncio.get_running_loop().time() - start < 1  # one after the other they would take five seconds
     shelf.hangs = False
     assert await shelf.read("chat:1") is None
 

@@ -347,8 +347,13 @@ class EncodedStorage(Generic[V]):
 
     async def _call(self, hook: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         if self._loop is None or self._loop is not asyncio.get_running_loop():
-            await self._ready()
+            return await self._bounded(self._first, hook, *arguments)
         return await self._bounded(hook, *arguments)
+
+    async def _first(self, hook: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """Open and call within one timeout: of many first calls to a dead server, none waits for those before it."""
+        await self._ready()
+        return await hook(*arguments)
 
     async def _bounded(self, hook: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         """Await a hook, for as long as the timeout allows, and raise nothing but our own errors."""
@@ -398,7 +403,7 @@ class EncodedStorage(Generic[V]):
         async with self._opening:
             if self._loop is None:
                 self._acquired = True
-                await self._bounded(self.open)
+                await self.open()
                 self._loop = loop
 
 
