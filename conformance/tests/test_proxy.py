@@ -453,6 +453,11 @@ async def test_nothing_is_left_behind_even_in_the_middle_of_a_fault(echo: Echo, 
         ("postgresql://user:pass@db/app?ssl=off&x=", "postgresql://user:pass@{}/app?ssl=off&x="),
         ("mongodb://u:p@one:1,two:2/?replicaSet=rs", "mongodb://u:p@{}/?replicaSet=rs"),
         ("http://[fe80::1]:8000", "http://{}"),
+        (
+            "s3://bucket/bots?endpoint_url=http://localhost:9000&region=x",
+            "s3://bucket/bots?endpoint_url=http://{}&region=x",
+        ),
+        ("firestore://project/app?ttl=1d&emulator=localhost:8080", "firestore://project/app?ttl=1d&emulator={}"),
     ],
 )
 def test_a_url_is_the_same_but_for_the_place(original: str, changed: str) -> None:

@@ -2,7 +2,7 @@
 
     postgres_url = url_fixture(Backend("postgres", container("postgres:17", 5432, …)))   # a new backend
 
-The fixtures of the plugin (`redis_url`, `valkey_url`, `redis_cluster_url`) are made of these.
+The servers whose fixtures the plugin brings (`redis_url` and more) are in `satchel_conformance.servers`.
 """
 
 import gc
@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
@@ -85,36 +85,6 @@ def container(image: str, port: int, *, ready: str, url: str, command: str = "",
     return start
 
 
-_CLUSTER_SCRIPT: Final = """
-for p in {ports}; do
-    redis-server --port $p --cluster-enabled yes --cluster-config-file $p.conf --save '' --protected-mode no \
-        --repl-ping-replica-period 1 --repl-diskless-sync-delay 0 --daemonize yes
-done
-for p in {ports}; do until redis-cli -p $p ping | grep -q PONG; do sleep 0.05; done; done
-redis-cli --cluster create {addresses} --cluster-replicas 1 --cluster-yes
-for p in {ports}; do until redis-cli -p $p cluster info | grep -q cluster_state:ok; do sleep 0.1; done; done
-echo satchel: the cluster is ready
-exec sleep infinity
-"""
-
-
-@contextmanager
-def redis_cluster(image: str = "redis:7") -> Iterator[str]:
-    """Start three primaries and three replicas in one container.
-
-    They listen where they are published, on this machine: what a node calls itself in a redirect has to hold outside.
-    """
-    ports = free_ports(6)
-    script = _CLUSTER_SCRIPT.format(
-        ports=" ".join(map(str, ports)), addresses=" ".join(f"127.0.0.1:{port}" for port in ports)
-    )
-    made = prepared(image, "satchel: the cluster is ready").with_command(["sh", "-c", script])
-    for port in ports:
-        made.with_bind_ports(port, port)
-    with running(made):
-        yield f"redis://127.0.0.1:{ports[0]}"
-
-
 def prepared(image: str, ready: str) -> "DockerContainer":
     """Return a container that is waited for until it logs `ready`; it can be given more options, and is `running` then.
 
@@ -175,10 +145,3 @@ def _line(error: Exception) -> str:
     """Return the first line of what a driver says, shortened."""
     text = str(error).partition("\n")[0]
     return text if len(text) <= 200 else text[:197] + "..."
-
-
-_REDIS_READY: Final = "Ready to accept connections"
-
-REDIS: Final = Backend("redis", container("redis:7", 6379, ready=_REDIS_READY, url="redis://{host}:{port}/0"))
-VALKEY: Final = Backend("valkey", container("valkey/valkey:9", 6379, ready=_REDIS_READY, url="redis://{host}:{port}/0"))
-REDIS_CLUSTER: Final = Backend("redis_cluster", redis_cluster)

@@ -9,13 +9,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from inspect import Parameter, isawaitable, signature
 from typing import Any, Final, Protocol, cast
-from urllib.parse import urlsplit
 
 from satchel import Batch, Capabilities, Expiring, Lifecycle, Listing, StorageAdapter, Versioned, open_storage
 from satchel_conformance.checks import NotApplicable
 from satchel_conformance.declared import Declared
 from satchel_conformance.prefixed import prefixed
-from satchel_conformance.proxy import Proxy
+from satchel_conformance.proxy import Proxy, address_in
 
 Factory = Callable[..., Any]
 """Makes a new storage over one and the same backend, or an awaitable of one; takes options such as namespace."""
@@ -87,8 +86,7 @@ class Bench:
 
     async def behind_proxy(self, *, opened: bool = True, **options: Any) -> tuple[Proxy, Everything]:
         """Return a proxy before the server, and one more storage in the bench's namespace that goes through it."""
-        parts = urlsplit(self.url)
-        proxy = self._stack.enter_context(Proxy(parts.hostname or "localhost", parts.port or 0))
+        proxy = self._stack.enter_context(Proxy(*address_in(self.url)))
         storage = open_storage(proxy.url(self.url), namespace=self.namespace, **options)
         self._stack.push_async_callback(_close, storage)
         if opened:

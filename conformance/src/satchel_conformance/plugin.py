@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import pytest
 
-from satchel_conformance.backends import REDIS, REDIS_CLUSTER, VALKEY, Backend, BackendMissing
+from satchel_conformance.backends import Backend, BackendMissing
+from satchel_conformance.servers import SERVERS
 
 _EXCEPTION: Final = "satchel_exception"
 _NOT_RUN: Final = pytest.StashKey[dict[str, str]]()  # why each missing backend was not run
@@ -35,9 +36,7 @@ def url_fixture(backend: Backend) -> Callable[..., Any]:
     return url
 
 
-redis_url = url_fixture(REDIS)
-valkey_url = url_fixture(VALKEY)
-redis_cluster_url = url_fixture(REDIS_CLUSTER)
+globals().update({f"{backend.name}_url": url_fixture(backend) for backend in SERVERS})
 
 
 def pytest_configure(config: pytest.Config) -> None:

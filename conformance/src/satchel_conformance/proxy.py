@@ -13,6 +13,7 @@ before it is sent any byte back. Pipelined commands are one request; the steps o
 
 import asyncio
 import math
+import re
 import socket
 import struct
 import threading
@@ -33,6 +34,7 @@ between. Only while one counts or a fault is armed, and only answers that come s
 """
 
 _CHUNK: Final = 1 << 16
+_OPTION: Final = re.compile(r"[?&]\w+=(https?://|(?=[\w.-]+:\d+(&|$)))")
 
 
 @dataclass(frozen=True)
@@ -163,10 +165,9 @@ class Proxy:
         self._place.close()
 
     def url(self, original: str) -> str:
-        """Return the URL with the proxy in place of the host and the port (or of several)."""
-        parts = urlsplit(original)
-        user, at, _ = parts.netloc.rpartition("@")
-        return parts._replace(netloc=f"{user}{at}{self.host}:{self.port}").geturl()
+        """Return the URL with the proxy in place of the server's host and port; see `address_in`."""
+        start, end = _place_of_address(original)
+        return f"{original[:start]}{self.host}:{self.port}{original[end:]}"
 
     def arm(self, fault: Fault, times: int | None = None) -> Future[bool]:
         """Let `fault` strike the next so many requests, on whatever connection, or all until it is healed.
@@ -352,6 +353,29 @@ class _Connection:
             self.told += len(data)
             self.traffic.add(bytes_down=len(data))
             await self.loop.sock_sendall(self.client, data)
+
+
+def address_in(url: str) -> tuple[str, int]:
+    """Return the host and the port of the server that a storage URL is about.
+
+    They are where a URL has them, or else in a URL among its options: `s3://bucket?endpoint_url=http://host:port`.
+
+    Raises:
+        ValueError: there is no host with a port.
+    """
+    start, end = _place_of_address(url)
+    parts = urlsplit(f"//{url[start:end]}")
+    if not parts.hostname or not parts.port:
+        raise ValueError("the URL names no host and port of one server")
+    return parts.hostname, parts.port
+
+
+def _place_of_address(url: str) -> tuple[int, int]:
+    """Return where in the URL the host and the port (or several) begin and end."""
+    inner = _OPTION.search(url)
+    start = inner.end() if inner else url.index("://") + 3
+    end = next((place for place in range(start, len(url)) if url[place] in "/?&#"), len(url))
+    return max(start, url.rfind("@", start, end) + 1), end
 
 
 def _reset_on_close(end: socket.socket, reset: bool) -> None:

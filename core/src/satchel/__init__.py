@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from satchel.locks import Hold, KeyedLock, Lock
     from satchel.memory import MemoryStorage
     from satchel.sessions import LazySession, Session, Sessions
+    from satchel.threads import Threads
     from satchel.urls import StorageURL, open_storage
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "StorageOptions",
     "StorageURL",
     "StorageUnavailableError",
+    "Threads",
     "UnsupportedValueError",
     "ValueTooLargeError",
     "Versioned",
@@ -103,6 +105,7 @@ _LATER = {
     "Sessions": "sessions",
     "StorageOptions": "adapter",
     "StorageURL": "urls",
+    "Threads": "threads",
     "open_storage": "urls",
 }
 

@@ -8,8 +8,8 @@ from typing import Any, Self, Unpack
 
 from satchel.adapter import ANY, EncodedStorage, Expected, Payload, StorageOptions
 from satchel.capabilities import Capabilities
-from satchel.errors import ConfigurationError
 from satchel.storage import V
+from satchel.threads import positive
 from satchel.urls import StorageURL
 
 
@@ -34,9 +34,7 @@ class MemoryStorage(EncodedStorage[V]):
 
     def __init__(self, *, max_size: int | None = None, **options: Unpack[StorageOptions[V]]) -> None:
         super().__init__(where="memory://", **options)
-        if max_size is not None and (isinstance(max_size, bool) or not isinstance(max_size, int) or max_size < 1):
-            raise ConfigurationError(f"max_size is {max_size!r}; it has to be a positive integer")
-        self._max_size = max_size
+        self._max_size = None if max_size is None else positive("max_size", max_size)
         self._records: OrderedDict[str, tuple[Payload, float | None]] = OrderedDict()  # least recently used first
 
     @classmethod

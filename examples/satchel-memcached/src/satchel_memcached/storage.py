@@ -1,11 +1,9 @@
 """Sessions in memcached: an item per session, expired by the server."""
 
-import asyncio
 import selectors
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from hashlib import sha256
@@ -26,6 +24,7 @@ from satchel import (
     StorageOptions,
     StorageUnavailableError,
     StorageURL,
+    Threads,
 )
 from satchel.storage import V
 
@@ -64,10 +63,8 @@ class MemcachedStorage(EncodedStorage[V]):
         super().__init__(where=f"memcached://{f'[{host}]' if ':' in host else host}:{port}", **options)
         if self.ttl is not None and self.ttl % timedelta(seconds=1):
             raise ConfigurationError(f"ttl is {self.ttl}; memcached counts in whole seconds")
-        if max_connections < 1:
-            raise ConfigurationError(f"max_connections is {max_connections}; it has to be positive")
         self._server = (host, port)
-        self._threads = ThreadPoolExecutor(max_connections, thread_name_prefix="satchel-memcached")
+        self._threads = Threads(max_connections, "satchel-memcached")
         self._idle: deque[Client] = deque()
 
     @classmethod
@@ -86,7 +83,7 @@ class MemcachedStorage(EncodedStorage[V]):
 
     async def close(self) -> None:
         """Close the connections and end the threads."""
-        self._threads.shutdown(wait=False)
+        self._threads.close()
         self._hang_up()
 
     async def get(self, name: str) -> Payload | None:
@@ -159,7 +156,7 @@ class MemcachedStorage(EncodedStorage[V]):
 
     async def _run(self, work: Callable[[Client], T]) -> T:
         """Do something with a connection, in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, work)
+        return await self._threads.run(self._work, work)
 
     def _work(self, work: Callable[[Client], T]) -> T:
         try:

@@ -28,6 +28,7 @@ from satchel import (
     StorageUnavailableError,
 )
 from satchel.storage import V
+from satchel.threads import positive
 from satchel_redis.clients import bound, connect, where
 
 T = TypeVar("T")
@@ -107,13 +108,10 @@ class RedisStorage(EncodedStorage[V]):
         elif not isinstance(redis, Redis | RedisCluster):
             kind = f"{type(redis).__module__}.{type(redis).__name__}"
             raise ConfigurationError(f"RedisStorage takes a URL or a client of redis.asyncio, not {kind}")
-        if max_connections is None:
-            max_connections = 50
-        if max_connections < 1:
-            raise ConfigurationError(f"max_connections is {max_connections}; it has to be positive")
+        connections = positive("max_connections", 50 if max_connections is None else max_connections)
         super().__init__(where=where(redis), **options)
         self._redis = redis
-        self._slots = asyncio.Semaphore(min(max_connections, bound(redis)))
+        self._slots = asyncio.Semaphore(min(connections, bound(redis)))
         if isinstance(redis, RedisCluster):
             self.capabilities = replace(self.capabilities, atomic_batch=False)
 

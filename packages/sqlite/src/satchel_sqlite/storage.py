@@ -1,15 +1,13 @@
 """Sessions in one SQLite file: a row per session, shared by any number of processes of one machine."""
 
-import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeVar, Unpack
+from typing import Any, Final, Literal, Self, Unpack
 
 from satchel import (
     ANY,
@@ -24,10 +22,9 @@ from satchel import (
     StorageOptions,
     StorageUnavailableError,
     StorageURL,
+    Threads,
 )
 from satchel.storage import V
-
-T = TypeVar("T")
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS satchel_sessions (
@@ -96,7 +93,7 @@ class SQLiteStorage(EncodedStorage[V]):
         super().__init__(where=f"sqlite:///{text}", **options)
         self._path = Path(text).absolute()
         self._synchronous = synchronous
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="satchel-sqlite")
+        self._thread = Threads(1, "satchel-sqlite")
         self._database: sqlite3.Connection | None = None
         self._purged = time.monotonic()
 
@@ -112,57 +109,57 @@ class SQLiteStorage(EncodedStorage[V]):
 
     async def open(self) -> None:
         """Open the file, and create the table."""
-        await self._run(self._connect)
+        await self._thread.run(self._connect)
 
     async def close(self) -> None:
         """Close the file and end the thread."""
         try:
-            await self._run(self._disconnect)
+            await self._thread.run(self._disconnect)
         finally:
-            self._thread.shutdown(wait=False)
+            self._thread.close()
 
     async def get(self, name: str) -> Payload | None:
         """Select one row."""
-        return await self._run(self._row, name)
+        return await self._thread.run(self._row, name)
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
         """Upsert, insert or update one row."""
         statement = _PUT if expected is ANY else _CREATE if expected is None else _REPLACE
-        count = await self._run(self._write, statement, self._of(name, self._column(payload), expected))
+        count = await self._thread.run(self._write, statement, self._of(name, self._column(payload), expected))
         return self.version_of(payload) if count else None
 
     async def drop(self, name: str, expected: Expected = ANY) -> bool:
         """Delete one row."""
         statement = _DROP if expected is ANY else _DROP_EXPECTED
-        count = await self._run(self._write, statement, self._of(name, None, expected))
+        count = await self._thread.run(self._write, statement, self._of(name, None, expected))
         return expected is ANY or count == 1
 
     async def renew(self, name: str) -> bool:
         """Set a new end."""
-        return await self._run(self._write, _RENEW, self._of(name)) == 1
+        return await self._thread.run(self._write, _RENEW, self._of(name)) == 1
 
     async def purge(self) -> int:
         """Delete the rows that have ended."""
-        return await self._run(self._write, _PURGE, self._of(""))
+        return await self._thread.run(self._write, _PURGE, self._of(""))
 
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
         """Select 500 names at a time, in order."""
         start, end = prefix, _after(prefix)
-        while page := await self._run(self._page, {"start": start, "end": end, "now": _now()}):
+        while page := await self._thread.run(self._page, {"start": start, "end": end, "now": _now()}):
             yield page
             start = page[-1] + "\x01"  # names have no control characters, so nothing is between
 
     async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
         """Select the rows in one visit to the thread."""
-        return await self._run(self._rows, names)
+        return await self._thread.run(self._rows, names)
 
     async def put_many(self, payloads: Mapping[str, Payload]) -> None:
         """Upsert the rows in one transaction."""
-        await self._run(self._write_all, _PUT, [self._of(name, self._column(p)) for name, p in payloads.items()])
+        await self._thread.run(self._write_all, _PUT, [self._of(name, self._column(p)) for name, p in payloads.items()])
 
     async def drop_many(self, names: Sequence[str]) -> None:
         """Delete the rows in one transaction."""
-        await self._run(self._write_all, _DROP, [self._of(name) for name in names])
+        await self._thread.run(self._write_all, _DROP, [self._of(name) for name in names])
 
     def translate(self, error: Exception) -> StorageError | None:
         """Say what an SQLite result code means (https://sqlite.org/rescode.html)."""
@@ -189,9 +186,6 @@ class SQLiteStorage(EncodedStorage[V]):
         return _SCHEMA
 
     # In the thread.
-
-    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     def _connect(self) -> None:
         if self._database is not None:
