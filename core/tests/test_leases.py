@@ -119,3 +119,28 @@ async def test_data_that_is_no_lease_is_not_overwritten(storage: MemoryStorage[A
 def test_a_lease_needs_versions() -> None:
     with pytest.raises(ConfigurationError, match="versioned"):
         LeaseLock(Plain())
+
+
+async def test_each_holders_token_is_greater_than_the_last_ones(storage: MemoryStorage[Any]) -> None:
+    tokens = []
+    for lock in (LeaseLock(storage), LeaseLock(storage)):
+        async with lock.hold("chat:1") as lease:
+            tokens.append(lease.token)
+            await asyncio.sleep(0.001)  # the clock that a token is taken from counts microseconds
+
+    assert tokens == sorted(set(tokens))
+
+
+async def test_who_takes_over_gets_a_greater_token_even_if_its_clock_is_behind(storage: MemoryStorage[Any]) -> None:
+    dead = {"owner": "dead", "token": 2**62, "seconds": SHORT.total_seconds(), "renewals": 3}
+    await storage.write("lease:chat:1", dead)
+
+    async with LeaseLock(storage).hold("chat:1") as lease:
+        assert lease.token == 2**62 + 1
+
+
+async def test_a_lease_of_an_earlier_release_is_understood(storage: MemoryStorage[Any]) -> None:
+    await storage.write("lease:chat:1", {"owner": "dead", "seconds": SHORT.total_seconds(), "renewals": 0})
+
+    async with LeaseLock(storage).hold("chat:1") as lease:
+        assert lease.token > 0

@@ -29,7 +29,7 @@ from satchel.storage import Batch, Expiring, Lifecycle, Listing, Record, Storage
 if TYPE_CHECKING:
     from satchel.adapter import ANY, EncodedStorage, Expected, Payload, StorageOptions
     from satchel.capabilities import Capabilities
-    from satchel.leases import LeaseLock
+    from satchel.leases import Lease, LeaseLock
     from satchel.locks import Hold, KeyedLock, Lock
     from satchel.memory import MemoryStorage
     from satchel.sessions import LazySession, Session, Sessions
@@ -53,6 +53,7 @@ __all__ = [
     "InvalidKeyError",
     "KeyedLock",
     "LazySession",
+    "Lease",
     "LeaseLock",
     "LeaseLostError",
     "Lifecycle",
@@ -97,6 +98,7 @@ _LATER = {
     "Hold": "locks",
     "KeyedLock": "locks",
     "LazySession": "sessions",
+    "Lease": "leases",
     "LeaseLock": "leases",
     "Lock": "locks",
     "MemoryStorage": "memory",

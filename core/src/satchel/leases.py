@@ -21,7 +21,7 @@ from satchel.errors import (
     StorageError,
 )
 from satchel.keys import MAX_KEY_BYTES, show
-from satchel.locks import Hold, KeyedLock
+from satchel.locks import KeyedLock
 from satchel.storage import Record, StorageAdapter, Versioned
 
 logger = logging.getLogger("satchel")
@@ -34,7 +34,10 @@ class LeaseLock:
 
     The lease of `key` is the record `lease:key`, so give it a storage with a namespace of its own if keys are listed.
     While its block runs, the holder renews it; when the holder dies, the others see it unchanged for its whole duration
-    and take it over. Clocks are never compared across machines. Waiters look again every 2 to 50 ms, in no order.
+    and take it over. For that no clocks are compared. Waiters look again every 2 to 50 ms, in no order.
+
+        async with LeaseLock(storage).hold("report") as lease:
+            await printer.print(page, fence=lease.token)  # which refuses a token smaller than one that it has seen
 
     Args:
         storage: a versioned storage of JSON objects.
@@ -57,7 +60,7 @@ class LeaseLock:
         self._local = KeyedLock(timeout=timeout)  # tasks of this process queue here: one of them at a time polls
 
     @asynccontextmanager
-    async def hold(self, key: str) -> AsyncIterator[Hold]:
+    async def hold(self, key: str) -> AsyncIterator["Lease"]:
         """Hold the lock of `key` for the length of a block."""
         async with self._local.hold(key):
             lease = await self._acquire(key)
@@ -69,8 +72,8 @@ class LeaseLock:
                 await asyncio.wait([renewing])
                 await lease.release()
 
-    async def _acquire(self, key: str) -> "_Lease":
-        lease = _Lease(self._storage, key, self._duration)
+    async def _acquire(self, key: str) -> "Lease":
+        lease = Lease(self._storage, key, self._duration)
         deadline = time.monotonic() + self._seconds
         wait = _SHORTEST_WAIT
         seen: str | None = None
@@ -82,7 +85,7 @@ class LeaseLock:
                 seen, since = record and record.version, now
             if record is None or now - since >= _duration_of(record, lease.name):
                 with suppress(ConflictError):
-                    await lease.write(seen)
+                    await lease.take(record)
                     return lease
             if now >= deadline:
                 raise LockTimeoutError(f"session {show(key)} was leased to another process for {self._seconds:g} s")
@@ -90,8 +93,15 @@ class LeaseLock:
             wait = min(wait * 1.5, _LONGEST_WAIT)
 
 
-class _Lease:
-    """One holder's lease of one key."""
+class Lease:
+    """One holder's lease of one key.
+
+    Attributes:
+        token: the fencing token, for whatever the block changes outside of Satchel: each holder's is greater than those
+            of the holders before. (The next after a release takes it from its clock, so to be wrong about a holder
+            that lost its lease, clocks would have to be further apart than the lease was long.) What Sessions write is
+            fenced by versions, and needs none.
+    """
 
     def __init__(self, storage: Versioned[Any], key: str, duration: float) -> None:
         self.name = _lease_name(key)
@@ -99,14 +109,25 @@ class _Lease:
         self._storage = storage
         self._duration = duration
         self._owner = secrets.token_hex(8)
+        self.token = 0
         self._renewals = -1
         self._version: str | None = None
         self._until = 0.0
 
+    async def take(self, record: Record[Any] | None) -> None:
+        """Take the lease over from a dead holder, or from none; ConflictError if another was faster."""
+        self.token = max(time.time_ns() // 1000, 0 if record is None else (_field(record, "token") or 0) + 1)
+        await self.write(record and record.version)
+
     async def write(self, expected: str | None) -> None:
         """Take or renew the lease; ConflictError if it is not at the version expected."""
         start = time.monotonic()
-        value = {"owner": self._owner, "seconds": self._duration, "renewals": self._renewals + 1}
+        value = {
+            "owner": self._owner,
+            "token": self.token,
+            "seconds": self._duration,
+            "renewals": self._renewals + 1,
+        }
         try:
             self._version = await self._storage.write_versioned(self.name, value, expected)
         except ConflictError:
@@ -156,6 +177,11 @@ class _Lease:
             logger.warning("the lease of session %s ends only by itself: %s", show(self._key), error)
 
     def ensure(self) -> None:
+        """Return if the lease is held still.
+
+        Raises:
+            LeaseLostError: it is not; somebody else may hold it by now.
+        """
         if time.monotonic() >= self._until:
             raise LeaseLostError(f"the lease of session {show(self._key)} was lost before its block ended")
 
