@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,14 @@ def _wire_is_installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.kind.__name__)
 def test_a_bug_is_caught_by_its_clauses(bug: Bug) -> None:
     with bug.storage() as storage:
-        report = asyncio.run(validate(storage, capabilities=bug.declared, shared=bug.shared, clauses=bug.caught_by))
+        trying = validate(
+            storage,
+            capabilities=bug.declared,
+            shared=bug.shared,
+            kill=bug.kill(storage),
+            clauses=bug.caught_by,
+        )
+        report = asyncio.run(trying)
 
     assert {result.clause: result.status for result in report.results} == dict.fromkeys(bug.caught_by, Status.FAILED)
     assert all(result.expected and result.happened for result in report.results)
@@ -47,7 +55,7 @@ def test_every_clause_has_a_bug_that_it_catches() -> None:
 def test_what_is_right_passes_every_clause() -> None:
     world = World()
 
-    report = asyncio.run(validate(lambda **options: Correct(world, **options)))
+    report = asyncio.run(validate(partial(Correct, world), kill=partial(Correct.crash, world)))
 
     assert report.ok, report.summary()
 

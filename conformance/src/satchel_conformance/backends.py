@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
@@ -126,6 +127,30 @@ def running(made: "DockerContainer") -> Iterator[None]:
         yield
     finally:
         made.stop()
+
+
+def kill_server(url: str, program: str) -> None:
+    """End every process called `program` in the container that publishes the port in `url`, with SIGKILL.
+
+    Raises:
+        BackendMissing: no container of this machine does.
+    """
+    from docker.errors import DockerException
+    from testcontainers.core.docker_client import DockerClient
+
+    wanted = str(urlsplit(url).port)
+    try:
+        for found in DockerClient().client.containers.list():
+            ports = [one["HostPort"] for published in found.ports.values() for one in published or ()]
+            if wanted in ports:
+                code, output = found.exec_run(["sh", "-c", f"kill -9 $(pidof {program})"], user="root")
+                if code:
+                    said = output.decode(errors="replace").strip() if isinstance(output, bytes) else ""
+                    raise BackendMissing(f"{program} cannot be killed: {said}")
+                return
+    except DockerException as error:
+        raise BackendMissing(f"no container engine answers: {_line(error)}") from error
+    raise BackendMissing(f"no container publishes port {wanted}")
 
 
 def free_ports(count: int) -> list[int]:

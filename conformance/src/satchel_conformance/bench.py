@@ -48,6 +48,7 @@ class Bench:
         self.shared = declared.shared
         self.examples = setting.examples
         self.url = setting.url
+        self._kill = setting.kill
         self.namespace = "t" + secrets.token_hex(PREFIX // 2 - 1) + "z"
         self._factory = factory
         self._stack = stack
@@ -100,6 +101,11 @@ class Bench:
         self._stack.push_async_callback(_end, process)
         return process
 
+    async def kill_server(self) -> None:
+        """End the server with SIGKILL; it comes back by itself."""
+        assert self._kill is not None
+        await asyncio.to_thread(self._kill)
+
     def takes(self, option: str) -> bool:
         """Tell whether the factory takes an option."""
         parameters = signature(self._factory).parameters
@@ -128,10 +134,12 @@ class Setting:
     Attributes:
         examples: how many examples a property is tried on.
         url: what other processes open; "" if there is nothing.
+        kill: ends the server with SIGKILL, if there is such a thing.
     """
 
     examples: int = 50
     url: str = ""
+    kill: Callable[[], object] | None = None
 
 
 SETTING: Final = Setting()

@@ -24,12 +24,14 @@ class Declared:
         shared: two storages of one backend see the same records; not so where each has its memory to itself.
         url: other processes can open it by a URL.
         network: the URL is of one server, which a proxy can stand in front of.
+        kill: there is something that kills the server.
     """
 
     capabilities: Capabilities = NOTHING
     shared: bool = True
     url: bool = False
     network: bool = False
+    kill: bool = False
 
     def missing(self, needs: tuple[str, ...]) -> str | None:
         """Return why a clause that needs this does not apply, or None if it does."""
@@ -63,10 +65,12 @@ REQUIREMENTS: Final[Mapping[str, Requirement]] = MappingProxyType(
         "listing": Requirement(lambda d: d.capabilities.listing, "listing is not declared"),
         "batch": Requirement(lambda d: d.capabilities.batch, "batch is not declared"),
         "atomic_batch": Requirement(lambda d: d.capabilities.atomic_batch, "atomic_batch is not declared"),
+        "durable": Requirement(lambda d: d.capabilities.durable, "durable is not declared"),
         "read_your_writes": Requirement(lambda d: d.capabilities.read_your_writes, "read_your_writes is not declared"),
         "shared": Requirement(lambda d: d.shared, "each storage keeps its records to itself"),
         "url": Requirement(lambda d: d.url, "no URL is given that other processes can open"),
         "network": Requirement(lambda d: d.network, "no URL is given of a server that a proxy can stand before"),
+        "kill": Requirement(lambda d: d.kill, "nothing is given that kills the server"),
         "private": Requirement(lambda d: not d.shared, "storages share their records"),
         "limit": Requirement(_limit_is_tried, f"no value limit of up to {LARGEST_TRIED // MIB} MiB is declared"),
     }

@@ -33,6 +33,7 @@ async def validate(
     capabilities: Capabilities | None = None,
     shared: bool = True,
     network: bool | None = None,
+    kill: Callable[[], object] | None = None,
     exceptions: Mapping[str, str] | None = None,
     clauses: Iterable[str] = (),
     profile: str = "quick",
@@ -51,6 +52,8 @@ async def validate(
         capabilities: what is declared of the storage; its own record if it has one, else nothing.
         shared: False if every storage has its records to itself, like a dict.
         network: whether the URL is of one server, which a proxy can stand in front of; by default, if it has a host.
+        kill: ends the server with SIGKILL; it is to come back by itself, as under a supervisor. What was acknowledged
+            by a storage that declares itself durable has to be there then.
         exceptions: clauses that may fail, each with the reason.
         clauses: which to try, as ids, rules (`R4`) or globs; all if empty.
         profile: "quick", or "thorough", which tries ten times as many examples.
@@ -61,13 +64,13 @@ async def validate(
     """
     url = storage if isinstance(storage, str) else ""
     factory: Factory = partial(open_storage, storage) if isinstance(storage, str) else storage
-    setting = Setting(examples_of(profile), url)
+    setting = Setting(examples_of(profile), url, kill)
     if network is None:
         network = bool(url and urlsplit(url).hostname)
     excepted = check_exceptions(exceptions or {})
     chosen = select(clauses)
     name, own = await _meet(factory)
-    declared = Declared(capabilities or own or Capabilities(), shared, bool(url), network)
+    declared = Declared(capabilities or own or Capabilities(), shared, bool(url), network, kill is not None)
     results: list[Result] = []
     for clause in chosen:
         result = await run_clause(clause, factory, declared, setting, excepted.get(clause.id, ""))

@@ -29,8 +29,9 @@ class StorageConformance:
                 return f"sqlite:///{tmp_path}/bot.db"
 
     A storage that `satchel.open_storage` does not know has a fixture `storage_factory` instead, that returns what makes
-    storages; then other processes, and faults of the network, cannot be tried. Properties are tried on more examples
-    where the environment says SATCHEL_PROFILE=thorough.
+    storages; then other processes, and faults of the network, cannot be tried. A durable one whose server can be killed
+    has a fixture `kill_server`. Properties are tried on more examples where the environment says
+    SATCHEL_PROFILE=thorough.
 
     Attributes:
         capabilities: what the storage declares.
@@ -64,10 +65,18 @@ class StorageConformance:
             raise NotImplementedError(f"{type(self).__name__} needs a fixture storage_url, or storage_factory")
         return partial(open_storage, storage_url)
 
+    @pytest.fixture
+    def kill_server(self) -> Callable[[], object] | None:
+        """Return what ends the server with SIGKILL. It is to come back by itself, as under a supervisor."""
+        return None
+
     @classmethod
     def _declared(cls) -> Declared:
-        addressed = any("storage_url" in vars(kind) for kind in cls.__mro__ if kind is not StorageConformance)
-        return Declared(cls.capabilities, cls.shared, addressed, cls.network)
+        return Declared(cls.capabilities, cls.shared, cls._has("storage_url"), cls.network, cls._has("kill_server"))
+
+    @classmethod
+    def _has(cls, fixture: str) -> bool:
+        return any(fixture in vars(kind) for kind in cls.__mro__ if kind is not StorageConformance)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Make one test of each clause that applies; the clause's id is the test's."""
@@ -81,11 +90,12 @@ class StorageConformance:
         clause: Clause,
         storage_factory: Callable[..., Any],
         storage_url: str,
+        kill_server: Callable[[], object] | None,
         record_property: Callable[[str, object], None],
     ) -> None:
         """Hold the storage to one clause."""
         exception = self.exceptions.get(clause.id, "")
-        setting = Setting(examples_of(os.environ.get("SATCHEL_PROFILE", "quick")), storage_url)
+        setting = Setting(examples_of(os.environ.get("SATCHEL_PROFILE", "quick")), storage_url, kill_server)
         result = asyncio.run(run_clause(clause, storage_factory, self._declared(), setting, exception))
         if result.status is Status.EXCEPTED:
             record_property("satchel_exception", f"{clause.id}: {result.reason}")

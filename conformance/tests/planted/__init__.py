@@ -46,6 +46,10 @@ class Bug:
         else:
             yield partial(kind, World())
 
+    def kill(self, storage: Any) -> Callable[[], None] | None:
+        """Return what ends the backend of a storage that `storage` gave as SIGKILL does, if that can be done."""
+        return None if isinstance(storage, str) else partial(storage.func.crash, *storage.args)
+
 
 BUGS: list[Bug] = []
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conformance.tests.planted import planted
-from conformance.tests.planted.correct import Correct
+from conformance.tests.planted.correct import Correct, World
 from conformance.tests.planted.wire import Wire
-from satchel import ANY, ConflictError, Expected, Payload, StorageError
+from satchel import ANY, ConflictError, Expected, Payload, Record, StorageError
 
 
 @planted("R15-refused", "R15-unopened")
@@ -211,6 +211,20 @@ class WritesBehind(Wire):
         return self.version_of(payload)
 
 
+@planted("R9-killed-server")
+class SyncsLater(Correct):
+    """What is written is acknowledged before it is on disk, which is a little later."""
+
+    @staticmethod
+    def crash(world: World) -> None:
+        for name in world.notes["unsynced"]:
+            world.rows.pop(name, None)
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        self.world.notes["unsynced"] = [*self.world.notes.get("unsynced", ())[-9:], name]
+        return await super().put(name, payload, expected)
+
+
 @planted("R7-lease-excludes")
 class LetsEverybodyIn(Correct):
     """A conditional write does not look at its condition."""
@@ -235,3 +249,15 @@ class ReleasesAnothers(Correct):
 
     async def drop(self, name: str, expected: Expected = ANY) -> bool:
         return await super().drop(name)
+
+
+@planted("R7-lease-fences")
+class CutsIntegersOfRecords(Correct):
+    """A versioned read keeps 32 bits of the integers in an object."""
+
+    async def read_versioned(self, key: str) -> Record[Any] | None:
+        record = await super().read_versioned(key)
+        if record is None or not isinstance(record.value, dict):
+            return record
+        cut = {name: field & 0xFFFFFFFF if type(field) is int else field for name, field in record.value.items()}
+        return Record(cut, record.version)

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from datetime import timedelta
 from enum import Enum
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Final, Generic, Self, TypedDict, TypeVar
 
 from satchel.capabilities import Capabilities
@@ -87,6 +87,7 @@ class EncodedStorage(Generic[V]):
 
     Attributes:
         capabilities: what the storage can do.
+        round_trips: the methods that go to the backend more than once, and how often: `{"touch": 2}`.
         codec: how values become bytes.
         ttl: the lifetime of a record, or None.
         timeout: how long any call may take.
@@ -97,6 +98,7 @@ class EncodedStorage(Generic[V]):
     """
 
     capabilities: Capabilities = Capabilities()
+    round_trips: Mapping[str, int] = MappingProxyType({})
     loop_bound: ClassVar[bool] = False
     local: ClassVar[bool] = False
 

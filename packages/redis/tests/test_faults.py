@@ -4,7 +4,9 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -13,6 +15,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from satchel import ConfigurationError, StorageUnavailableError
+from satchel_conformance import Status, validate
+from satchel_conformance.backends import kill_server
 from satchel_redis import RedisStorage
 
 
@@ -245,3 +249,16 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     while data := await reader.read(65536):
         writer.write(data)
     writer.close()
+
+
+async def test_with_appendfsync_always_a_killed_server_has_everything_that_it_acknowledged(
+    redis_restarted_url: str,
+) -> None:
+    report = await validate(
+        redis_restarted_url,
+        capabilities=replace(RedisStorage.capabilities, durable=True),
+        kill=partial(kill_server, redis_restarted_url, "redis-server"),
+        clauses=["R9-killed-server"],
+    )
+    assert report.ok, report.summary()
+    assert report.counts[Status.PASSED] == 1

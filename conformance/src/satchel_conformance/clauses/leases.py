@@ -57,3 +57,18 @@ async def ends(bench: Bench) -> None:
         taken.ensure()
         await sleeper.__aexit__(None, None, None)  # releases nothing: the lease is another's by now
         expect(await bench.storage.read("lease:key") is not None, "the new holder's lease stays", "it was released")
+
+
+@clause("R7-lease-fences", "conditional_delete", "shared")
+async def fences(bench: Bench) -> None:
+    """Each holder's fencing token is greater than the last one's, be that released or dead."""
+    tokens = []
+    for _ in range(3):
+        async with LeaseLock(bench.storage).hold("key") as lease:
+            tokens.append(lease.token)
+    dead = {"owner": "dead", "token": 2**62, "seconds": _SHORT.total_seconds(), "renewals": 0}
+    await bench.storage.write("lease:key", dead)
+    tokens.append(2**62)
+    async with LeaseLock(await bench.another()).hold("key") as lease:
+        tokens.append(lease.token)
+    expect_same(tokens, sorted(set(tokens)), "the tokens, in the order in which they were given,")

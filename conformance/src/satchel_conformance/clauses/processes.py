@@ -1,8 +1,11 @@
-"""R7, R9 and R13: what holds when several processes work on one key, and when one of them is killed."""
+"""R7, R9 and R13: what holds when several processes work on one key, and when one of them, or the server, is killed."""
 
+import asyncio
 import signal
 from asyncio.subprocess import Process
+from itertools import count
 
+from satchel import StorageUnavailableError
 from satchel_conformance.bench import Bench
 from satchel_conformance.checks import expect, expect_same, shown
 from satchel_conformance.registry import clause
@@ -72,3 +75,44 @@ async def killed(bench: Bench) -> None:
     last = await bench.storage.read("last")
     whole = isinstance(last, dict) and last["number"] >= acknowledged and last["pad"] == str(last["number"]) * 2000
     expect(whole, "the last record is whole, and not older than what was acknowledged", shown(last))
+
+
+@clause("R9-killed-server", "durable", "kill", "shared", "read_your_writes")
+async def killed_server(bench: Bench) -> None:
+    """When the server is killed under load, every write that it had acknowledged is there, and none is torn."""
+    acknowledged: list[tuple[int, int]] = []
+    over = False
+
+    async def work(writer: int) -> None:
+        """Write a record for each number, and over one that tells a torn write from a whole one."""
+        for number in count(1):
+            try:
+                await bench.storage.write(f"{writer}:{number}", number)
+                acknowledged.append((writer, number))
+                await bench.storage.write(f"{writer}:last", {"number": number, "pad": str(number) * 500})
+            except StorageUnavailableError:
+                pass
+            if over:
+                break
+            await asyncio.sleep(0.005)
+
+    async def go_on(writes: int) -> None:
+        until = len(acknowledged) + writes
+        while len(acknowledged) < until:
+            await asyncio.sleep(0.005)
+
+    async with asyncio.TaskGroup() as writers:
+        for writer in range(8):
+            writers.create_task(work(writer))
+        for _ in range(2):
+            await go_on(100)
+            await bench.kill_server()
+        await go_on(8)
+        over = True
+    storage = await bench.another()
+    for writer, number in acknowledged:
+        expect_same(await storage.read(f"{writer}:{number}"), number, f"read of acknowledged {writer}:{number}")
+    for writer in {writer for writer, _ in acknowledged}:
+        last = await storage.read(f"{writer}:last")
+        whole = isinstance(last, dict) and last["pad"] == str(last["number"]) * 500
+        expect(whole, "a record that was written while the server was killed is old or new", shown(last))
