@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from typer.testing import CliRunner
@@ -47,6 +48,52 @@ def test_run_takes_a_url_and_then_tries_other_processes_too(tmp_path: Path) -> N
     assert "not applicable  R8-read  no URL is given of a server that a proxy can stand before" in err
 
 
+def test_run_makes_exceptions_that_have_a_reason_and_are_needed() -> None:
+    known = "R0-read-your-writes"
+
+    assert _call("run", "satchel:MemoryStorage", "-c", known, "-x", f"{known}=each has its own")[0] == 0
+    code, out, _ = _call("run", "satchel:MemoryStorage", "--private", "-c", "R1-a*", "-x", "R1-absent-is-none=never")
+    assert code == 1
+    assert "R1-absent-is-none passes: take it out of `exceptions`" in out
+
+
+def test_run_writes_junit_markdown_and_a_badge_with_all_that_a_failure_says(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("junit", "markdown", "badge")}
+    options = [f"--{name}={file}" for name, file in files.items()]
+
+    code, out, _ = _call("run", "satchel:MemoryStorage", "-c", "R0-read-your-writes", "-c", "R3", *options)
+
+    assert code == 1
+    suite = ET.fromstring(files["junit"].read_text())[0]
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("MemoryStorage", "5", "1")
+    [failure] = suite.iter("failure")
+    explained = failure.text or ""
+    assert "  expected  " in explained
+    assert "  happened  None" in explained
+    assert "  rule      R0 " in explained
+    assert "satchel-conformance run satchel:MemoryStorage --clause R0-read-your-writes" in explained
+    assert explained in out
+    page = files["markdown"].read_text()
+    assert explained in page
+    assert f"| R3 {RULES[3]} | 4 |" in page
+    badge = json.loads(files["badge"].read_text())
+    assert badge == {
+        "schemaVersion": 1,
+        "label": "satchel conformance",
+        "message": "4 of 5 clauses",
+        "color": "red",
+    }
+
+
+def test_a_report_shows_no_secret_of_the_url(tmp_path: Path) -> None:
+    _, out, err = _call(
+        "run", "redis://bot:hunter2@127.0.0.1:1/0?timeout=1s&sentinel_password=swordfish", "-c", "R1-a*"
+    )
+
+    assert "hunter2" not in out + err
+    assert "swordfish" not in out + err
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -85,6 +132,9 @@ def test_run_finds_a_factory_in_the_current_folder(tmp_path: Path, monkeypatch: 
         (["run", "no_such_module:make"], "no_such_module:make is not there"),
         (["run", "satchel:Nothing"], "satchel:Nothing is not there"),
         (["run", "satchel:__doc__"], "satchel:__doc__ cannot be called"),
+        (["run", "satchel:MemoryStorage", "--exception", "R1-absent-is-none"], "R1-absent-is-none needs a reason"),
+        (["run", "satchel:MemoryStorage", "--exception", "R1-none=why"], "there is no clause 'R1-none'"),
+        (["run", "satchel:MemoryStorage", "--junit", "/no/such/folder/x"], "/no/such/folder/x cannot be written"),
         (["run", "satchel:MemoryStorage", "-c", "R99"], "no clause is called 'R99'"),
         (["run", "satchel:MemoryStorage", "--capabilities", "satchel:JSON"], "satchel:JSON is no satchel.Capabilities"),
         (["clauses", "-c", "R99"], "no clause is called 'R99'"),

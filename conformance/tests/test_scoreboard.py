@@ -11,7 +11,7 @@ def written(*results: Result) -> str:
 
 
 def result(status: Status, clause: str = "R1-absent-is-none", **more: str) -> Result:
-    return Result(clause, "Something holds.", status, seconds=0.123, **more)
+    return Result(clause, "Something holds.", "R1 Missing.", status, seconds=0.123, **more)
 
 
 def test_each_kind_of_outcome_is_counted_in_its_column() -> None:

@@ -1,11 +1,14 @@
-"""What came of a run: one result for each clause, and the report of all."""
+"""What came of a run: one result for each clause, and the report of all, as text, JSON, JUnit, Markdown or a badge."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Final
+from xml.etree import ElementTree as ET
 
-from satchel_conformance.registry import Clause
+_NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Status(StrEnum):
@@ -25,10 +28,11 @@ class Result:
     Attributes:
         clause: its id.
         statement: what must hold.
+        rule: the rule that it is a part of, in words.
         status: what came of it.
         expected: what should have happened; only of a failure, like `happened`, `where` and `trace`.
         happened: what happened instead.
-        where: the line of the clause, as `values.py:42`.
+        where: the line of the clause, as `values.py:42`; its module alone if it is not known.
         trace: the traceback of an error that the clause did not expect.
         reason: why it is excepted or does not apply.
         seconds: how long it took.
@@ -36,6 +40,7 @@ class Result:
 
     clause: str
     statement: str
+    rule: str
     status: Status
     expected: str = ""
     happened: str = ""
@@ -44,15 +49,23 @@ class Result:
     reason: str = ""
     seconds: float = 0.0
 
-    def explain(self, clause: Clause) -> str:
-        """Return a failure for people: the clause, its rule, what was expected, what happened, and where to read on."""
+    @property
+    def number(self) -> int:
+        """The number of the rule."""
+        return int(self.clause[1:].partition("-")[0])
+
+    def explain(self, target: str = "URL|MODULE:FACTORY") -> str:
+        """Return a failure for people: the clause, its rule, what was expected, what happened, and how to see it again.
+
+        `target` is what `satchel-conformance run` is to be called with.
+        """
         lines = [
             f"{self.clause}: {self.statement}",
             f"  expected  {self.expected}",
             f"  happened  {self.happened}",
-            f"  rule      {clause.rule}",
-            f"  clause    satchel_conformance/clauses/{self.where or clause.theme + '.py'}",
-            f"  again     pytest -k {self.clause}  or  satchel-conformance run MODULE:FACTORY --clause {self.clause}",
+            f"  rule      {self.rule}",
+            f"  clause    satchel_conformance/clauses/{self.where}",
+            f"  again     pytest -k {self.clause}  or  satchel-conformance run {target} --clause {self.clause}",
         ]
         return "\n".join([*lines, *(["", self.trace.rstrip()] if self.trace else [])])
 
@@ -64,10 +77,12 @@ class Report:
     Attributes:
         storage: what was tried.
         results: one for each clause, in the order of rules.
+        target: what `satchel-conformance run` is called with to try it again.
     """
 
     storage: str
     results: tuple[Result, ...]
+    target: str = "URL|MODULE:FACTORY"
 
     @property
     def ok(self) -> bool:
@@ -89,22 +104,71 @@ class Report:
         """Return the whole report as JSON."""
         return json.dumps({"ok": self.ok, **asdict(self)}, indent=2)
 
+    def to_junit(self) -> str:
+        """Return the report as JUnit's XML, a test case for each clause, for what shows the results of CI."""
+        counts = self.counts
+        skipped = counts[Status.NOT_APPLICABLE] + counts[Status.EXCEPTED]
+        suite = ET.Element("testsuite", name=self.storage, tests=str(len(self.results)), errors="0")
+        suite.attrib |= {"failures": str(len(self.failed)), "skipped": str(skipped), "time": f"{self.seconds:.3f}"}
+        for result in self.results:
+            case = ET.SubElement(suite, "testcase", classname=f"{self.storage}.R{result.number}", name=result.clause)
+            case.set("time", f"{result.seconds:.3f}")
+            if result.status is Status.FAILED:
+                failure = ET.SubElement(case, "failure", message=_in_xml(result.happened))
+                failure.text = _in_xml(result.explain(self.target))
+            elif result.status is not Status.PASSED:
+                ET.SubElement(case, "skipped", message=_in_xml(f"{result.status}: {result.reason}"))
+        whole = ET.Element("testsuites")
+        whole.append(suite)
+        ET.indent(whole)
+        return ET.tostring(whole, encoding="unicode", xml_declaration=True) + "\n"
+
+    def to_markdown(self) -> str:
+        """Return the report as a page: a table with a line for each rule, failures, exceptions, what was not tried."""
+        lines = [f"# {self.storage}", "", f"{self._counted()} in {self.seconds:.1f} s", ""]
+        lines += ["| rule | passed | failed | excepted | not applicable |", "| --- | --- | --- | --- | --- |"]
+        for rule in dict.fromkeys(result.rule for result in self.results):
+            counted = Counter(result.status for result in self.results if result.rule == rule)
+            lines.append(f"| {rule} | " + " | ".join(str(counted[status] or "") for status in Status) + " |")
+        for result in self.failed:
+            lines += ["", f"## {result.clause}", "", "```text", result.explain(self.target), "```"]
+        for status in (Status.EXCEPTED, Status.NOT_APPLICABLE):
+            if found := [result for result in self.results if result.status is status]:
+                lines += ["", f"## {status.capitalize()}", ""]
+                lines += [f"- `{result.clause}`: {result.reason}" for result in found]
+        return "\n".join(lines) + "\n"
+
+    def to_badge(self) -> str:
+        """Return what an endpoint badge of https://shields.io/badges/endpoint-badge is drawn from, as JSON."""
+        tried = len(self.results) - self.counts[Status.NOT_APPLICABLE]
+        message = f"{self.counts[Status.PASSED]} of {tried} clauses"
+        color = "red" if self.failed else "yellow" if self.counts[Status.EXCEPTED] else "brightgreen"
+        return json.dumps({"schemaVersion": 1, "label": "satchel conformance", "message": message, "color": color})
+
     def table(self) -> str:
         """Return a line of text for each result, and the summary."""
         return "\n".join([*map(line, self.results), "", self.summary()])
 
     def summary(self) -> str:
-        """Return the failures, each with what was expected and what happened, and how many results there are."""
-        lines: list[str] = []
-        for result in self.failed:
-            lines += [f"{result.clause}: {result.statement}"]
-            lines += [f"  expected  {result.expected}", f"  happened  {result.happened}", ""]
-        counted = ", ".join(f"{count} {status}" for status, count in self.counts.items() if count)
-        seconds = sum(result.seconds for result in self.results)
-        return "\n".join([*lines, f"{self.storage}: {counted} in {seconds:.1f} s"])
+        """Return each failure with what was expected, what happened, its rule, and how to see it again; then totals."""
+        explained = "".join(result.explain(self.target) + "\n\n" for result in self.failed)
+        return f"{explained}{self.storage}: {self._counted()} in {self.seconds:.1f} s"
+
+    @property
+    def seconds(self) -> float:
+        """How long all of it took."""
+        return sum(result.seconds for result in self.results)
+
+    def _counted(self) -> str:
+        return ", ".join(f"{count} {status}" for status, count in self.counts.items() if count)
 
 
 def line(result: Result) -> str:
     """Return one result as a line."""
     end = f"  {result.reason}" if result.reason else f"  {result.seconds:.2f} s"
     return f"{result.status:<14}  {result.clause}{end}"
+
+
+def _in_xml(text: str) -> str:
+    """Return the text without what XML cannot hold: most control characters, and lone surrogates."""
+    return _NOT_IN_XML.sub("\ufffd", text)

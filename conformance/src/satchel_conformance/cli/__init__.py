@@ -1,13 +1,8 @@
-"""The command line, `satchel-conformance`: needs `pip install "satchel-conformance[cli]"`."""
-
-import sys
+"""The command line, `satchel-conformance`."""
 
 
 def main() -> None:
     """Run the command line."""
-    try:
-        from satchel_conformance.cli.app import app
-    except ImportError as error:
-        hint = 'pip install "satchel-conformance[cli]"'
-        sys.exit(f"satchel-conformance: the command line needs {error.name}: {hint}")
+    from satchel_conformance.cli.app import app  # not at once: it brings in rich, which pytest's plugin does not need
+
     app()

@@ -2,19 +2,24 @@
 
 import asyncio
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from satchel import Capabilities, SatchelError
 from satchel_conformance import scaffold
 from satchel_conformance.bench import Factory
 from satchel_conformance.mistakes import MISTAKES
 from satchel_conformance.registry import RULES, select
-from satchel_conformance.results import line
-from satchel_conformance.runner import PROFILES, examples_of, validate
+from satchel_conformance.results import Result, Status, line
+from satchel_conformance.runner import PROFILES, check_exceptions, examples_of, validate
 
 app = typer.Typer(
     help="Proves a Satchel storage right.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
@@ -23,6 +28,7 @@ app = typer.Typer(
 _Patterns = Annotated[
     list[str] | None, typer.Option("--clause", "-c", help="An id, a rule such as R4, or a glob; may be repeated.")
 ]
+_File = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report to this file, too.")]
 
 
 @app.command()
@@ -38,32 +44,72 @@ def run(
     profile: Annotated[str, typer.Option(help=f"On how many examples properties are tried: {', '.join(PROFILES)}.")] = (
         "quick"
     ),
+    exception: Annotated[
+        list[str] | None,
+        typer.Option("--exception", "-x", metavar="ID=REASON", help="A clause that may fail, and why; repeatable."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON; progress goes to stderr.")] = False,
+    junit: _File = None,
+    markdown: _File = None,
+    badge: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what an endpoint badge of shields.io is drawn from.")
+    ] = None,
 ) -> None:
     """Try a storage, clause by clause. Exits with 1 if a clause fails, with 2 if nothing could be tried."""
     storage = target if "://" in target else _factory(target)
     declared = _load(capabilities) if capabilities else None
     if declared is not None and not isinstance(declared, Capabilities):
         _stop(f"{capabilities} is no satchel.Capabilities")
+    excepted = dict(_named(one) for one in exception or ())
     try:
-        select(clause or ())
+        chosen = select(clause or ())
         examples_of(profile)
+        check_exceptions(excepted)
     except ValueError as error:
         _stop(str(error))
-    trying = validate(
-        storage,
-        capabilities=declared,
-        shared=not private,
-        clauses=clause or (),
-        profile=profile,
-        progress=lambda result: typer.echo(line(result), err=True),
-    )
-    try:
-        report = asyncio.run(trying)
-    except SatchelError as error:
-        _stop(str(error))
+    for file in (junit, markdown, badge):
+        if file is not None and not file.absolute().parent.is_dir():
+            _stop(f"{file} cannot be written: its folder does not exist")
+    with _progress(len(chosen)) as tell:
+        trying = validate(
+            storage,
+            capabilities=declared,
+            shared=not private,
+            exceptions=excepted,
+            clauses=clause or (),
+            profile=profile,
+            progress=tell,
+        )
+        try:
+            report = asyncio.run(trying)
+        except SatchelError as error:
+            _stop(str(error))
+    if "://" not in target:
+        report = replace(report, target=target)
+    for file, written in ((junit, report.to_junit), (markdown, report.to_markdown), (badge, report.to_badge)):
+        if file is not None:
+            file.write_text(written(), encoding="utf-8")
     typer.echo(report.to_json() if json else f"\n{report.summary()}")
     raise typer.Exit(0 if report.ok else 1)
+
+
+@contextmanager
+def _progress(clauses: int) -> Iterator[Callable[[Result], None]]:
+    """Give what tells a result on stderr: on a terminal over a bar, which leaves what did not pass; else as a line."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    if not console.is_terminal:
+        yield lambda result: typer.echo(line(result), err=True)
+        return
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=clauses)
+
+        def tell(result: Result) -> None:
+            bar.update(task, advance=1, description=result.clause)
+            if result.status in (Status.FAILED, Status.EXCEPTED):
+                bar.console.print(line(result))
+
+        yield tell
 
 
 @app.command()
@@ -102,6 +148,12 @@ def new(
         _stop(str(error))
     for path in made:
         typer.echo(path)
+
+
+def _named(exception: str) -> tuple[str, str]:
+    """Return the clause and the reason of ID=REASON."""
+    clause, _, reason = exception.partition("=")
+    return clause, reason
 
 
 def _factory(target: str) -> Factory:
