@@ -25,7 +25,7 @@ async def _all(processes: list[Process]) -> list[str]:
 @clause("R7-increments-of-processes", "url", "shared", "versioned")
 async def increments(bench: Bench) -> None:
     """Versioned increments of one number, from several processes, all count."""
-    processes, each = 4, 50
+    processes, each = 3, 50
     await _all([await bench.start("increment", each) for _ in range(processes)])
     expect_same(await bench.storage.read("counter"), processes * each, "the sum of all increments")
 
@@ -33,7 +33,7 @@ async def increments(bench: Bench) -> None:
 @clause("R7-one-creating-process", "url", "shared", "versioned")
 async def creators(bench: Bench) -> None:
     """Of processes that create the same keys, exactly one wins each key."""
-    won = await _all([await bench.start("create", writer) for writer in range(4)])
+    won = await _all([await bench.start("create", writer) for writer in range(3)])
     winners = [key for line in won for key in line.split()]
     expect(
         sorted(winners) == sorted(map(str, range(30))), "each of 30 keys is won once", f"won: {shown(sorted(winners))}"
@@ -43,9 +43,9 @@ async def creators(bench: Bench) -> None:
 @clause("R9-first-writes-of-processes", "url", "shared")
 async def first_writes(bench: Bench) -> None:
     """Concurrent first writes of several processes leave one record, that of one of them."""
-    await _all([await bench.start("write", writer) for writer in range(4)])
+    await _all([await bench.start("write", writer) for writer in range(3)])
     value = await bench.storage.read("first")
-    expect(value in [{"writer": str(writer)} for writer in range(4)], "one writer's value is there", shown(value))
+    expect(value in [{"writer": str(writer)} for writer in range(3)], "one writer's value is there", shown(value))
     if bench.capabilities.listing:
         listed = [key async for key in bench.storage.keys("first")]
         expect_same(listed, ["first"], "keys() after concurrent first writes")
@@ -54,7 +54,7 @@ async def first_writes(bench: Bench) -> None:
 @clause("R14-setup-of-processes", "url", "shared", opened=False)
 async def setups(bench: Bench) -> None:
     """Several processes may set up the same storage at once."""
-    await _all([await bench.start("write", writer) for writer in range(4)])
+    await _all([await bench.start("write", writer) for writer in range(3)])
 
 
 @clause("R9-killed-writer", "url", "shared", "read_your_writes")
