@@ -1,6 +1,7 @@
 """What can be done with the workspace; `./dev --help` says how to call it from a fresh clone."""
 
 import hashlib
+import json
 import os
 import shutil
 import ssl
@@ -135,6 +136,34 @@ def scoreboard(session: nox.Session) -> None:
     install(session, "peers", MEMBERS)
     provide(session, ["redis", "postgres"])
     session.run("python", "-m", "conformance.peers", *session.posargs)
+
+
+@nox.session
+def capabilities(session: nox.Session) -> None:
+    """Write the table of storages in the README, from what they declare."""
+    install(session, "test", MEMBERS)
+    session.run("python", "-m", "tools.capabilities")
+
+
+@nox.session(reuse_venv=False)
+@nox.parametrize("name", [nox.param(name, id=name) for name in PROVEN])
+def wheel(session: nox.Session, name: str) -> None:
+    """The tests of one package's built wheel, in an empty place with nothing but what the wheel itself asks for."""
+    member = MEMBERS[name]
+    place = Path(session.create_tmp()).resolve()
+    shutil.rmtree(place, ignore_errors=True)
+    pinned = ("--build-constraints", "requirements/build.txt", "--require-hashes", "--quiet", "--wheel")
+    for one in dict.fromkeys(["core", "conformance", name]):
+        session.run("uv", "build", *pinned, "--out-dir", str(place), MEMBERS[one].folder, external=True)
+    session.install("--no-sources", "--find-links", str(place), "--constraint", "requirements/test.txt", member.name)
+    installed = session.run("uv", "pip", "list", "--format", "json", silent=True, stderr=None, log=False)
+    ours = {found["name"] for found in json.loads(str(installed)) if found["name"].startswith("satchel")}
+    if ours != {"satchel", member.name}:
+        session.error(f"{member.name} brings {', '.join(sorted(ours))}")
+    groups = ["--group", "test", *(f"--group={member.folder}/pyproject.toml:{group}" for group in member.groups)]
+    conformance = ("--find-links", str(place), "satchel-conformance[containers]")
+    session.install("--no-sources", "--constraint", "requirements/test.txt", *groups, *conformance)
+    run_pytest(session, [name], f"{member.folder}/tests", *session.posargs)
 
 
 @nox.session

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tools import capabilities
+
 ROOT = Path(__file__).parents[1]
 BLOCKS = [
     pytest.param(block, id=f"{path.relative_to(ROOT)}-{number}")
@@ -22,3 +24,7 @@ def test_the_python_of_a_readme_runs(block: str, tmp_path: Path, request: pytest
     program = [sys.executable, "-W", "error", "-c", block]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_table_of_storages_says_what_they_declare() -> None:
+    assert capabilities.is_current(), "write it anew: ./dev capabilities"
