@@ -21,11 +21,19 @@ async def test_arguments_win_over_the_query() -> None:
     assert storage.ttl == timedelta(hours=1)
 
 
+@pytest.mark.parametrize(("url", "package"), [("mongodb://host/db", "mongodb"), ("s3://bucket", "s3")])
+def test_a_scheme_that_is_not_installed_names_the_package_that_has_it(
+    url: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("satchel.urls.GROUP", "satchel.nothing")  # as if no adapter were installed
+
+    with pytest.raises(ConfigurationError, match=rf"no storage is installed for .* \(pip install satchel-{package}\)"):
+        open_storage(url)
+
+
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("mongodb://host/db", "pip install satchel-mongodb"),
-        ("s3://bucket", "pip install satchel-s3"),
         ("nonsense://x", "no storage is installed for nonsense:// (known here: "),
         ("bot.db", "starts with its scheme"),
         ("", "starts with its scheme"),

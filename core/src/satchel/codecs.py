@@ -23,6 +23,11 @@ class Codec(Generic[V]):
 
     is_text = True
 
+    @property
+    def plain(self) -> "Codec[V]":
+        """The codec without what compresses and encrypts: equal values always become the same bytes."""
+        return self
+
     def encode(self, value: V) -> bytes:
         """Return the bytes to store for `value`.
 
@@ -139,7 +144,7 @@ def _refuse(value: Any, path: str, depth: int) -> None:
                 raise UnsupportedValueError(f"has a key that is {_a(name)}, not a string", path=path)
             if not _is_utf8(name):
                 raise UnsupportedValueError("has a key with a lone surrogate", path=path)
-            _refuse(child, path + _step(name), depth + 1)
+            _refuse(child, path + step(name), depth + 1)
     elif isinstance(value, list):
         for index, child in enumerate(value):
             _refuse(child, f"{path}[{index}]", depth + 1)
@@ -156,7 +161,8 @@ def _refuse(value: Any, path: str, depth: int) -> None:
             raise UnsupportedValueError("is an integer of too many digits", path=path) from None
 
 
-def _step(name: str) -> str:
+def step(name: str) -> str:
+    """Return what the key of an object adds to a path: `.user`, or `["a b"]`."""
     return f".{name}" if name.isidentifier() and name.isascii() else f"[{json.dumps(name)}]"
 
 

@@ -74,6 +74,10 @@ class EmptySessionError(SessionError):
     """Nothing is stored in the session and there is no `initial` to start from."""
 
 
+class SessionVersionError(SessionError):
+    """The stored data is of a version that this program does not know yet. It is left as it is."""
+
+
 class SessionClosedError(SessionError):
     """The session was used after its `async with` block."""
 

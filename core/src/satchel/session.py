@@ -4,17 +4,20 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Coroutine, Generator, Mapping
-from contextlib import AsyncExitStack
-from typing import Any, Generic
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any, Generic
 
 from satchel.adapter import ANY, Expected
-from satchel.backing import Backing, OnConflict
+from satchel.backing import Backing, Entry, OnConflict
 from satchel.codecs import JSON
 from satchel.errors import ConflictError, EmptySessionError, NoSessionError, SessionClosedError, SessionError
 from satchel.keys import show
 from satchel.locks import Hold, Lock
 from satchel.merging import merge
-from satchel.storage import Record, V
+from satchel.storage import V
+
+if TYPE_CHECKING:
+    from satchel.envelope import Envelope
 
 
 class Session(Generic[V]):
@@ -37,6 +40,8 @@ class Session(Generic[V]):
         self._version: Expected = ANY  # of the record as this session knows it: ANY is unknown, None is absent
         self._stored: bytes | None = None  # that record, encoded
         self._untouched: bytes | None = None  # what the data encodes to as long as nobody changed it
+        self._envelope: Envelope | None = None  # what is stored beside the data
+        self._is_due = False  # the record is to be written back, even if nothing changes
 
     @property
     def data(self) -> V:
@@ -96,11 +101,11 @@ class Session(Generic[V]):
     async def load(self, hold: Hold) -> None:
         """Read the record, under a lock that is held until the session is closed."""
         self._hold = hold
-        record = await self._backing.load(self._need_key())
-        self._is_new = record is None
-        self._remember(record)
-        if record is not None:
-            self._data, self._untouched = record.value, self._stored
+        entry = await self._backing.load(self._need_key())
+        self._remember(entry)
+        self._is_new = entry is None or entry.value is None
+        if entry is not None:
+            self._data, self._untouched, self._is_due = entry.value, self._stored, entry.is_due
 
     async def commit(self) -> None:
         """Write what the block changed: one conditional write or delete, or nothing."""
@@ -112,6 +117,11 @@ class Session(Generic[V]):
             encoded = self._backing.codec.encode(self._data)
             if encoded != self._untouched:
                 await self._commit_data(self.key, self._data, encoded)
+            elif self._is_due:
+                with suppress(ConflictError):  # whoever was faster has noted the use, or migrated, too
+                    await self._write(self.key, self._data, encoded)
+            elif self._version not in (ANY, None):
+                await self._backing.touch(self.key)
 
     def close(self) -> None:
         """End the session: any later use raises."""
@@ -138,10 +148,13 @@ class Session(Generic[V]):
             raise EmptySessionError(f"nothing is stored in session {show(self.key or '')}, and there is no initial=")
         return self._backing.initial()
 
-    def _remember(self, record: Record[V] | None) -> None:
+    def _remember(self, entry: Entry[V] | None) -> None:
         """Take note of what the storage has."""
-        self._version = None if record is None else record.version
-        self._stored = None if record is None else self._backing.codec.encode(record.value)
+        value = None if entry is None else entry.value
+        self._version = None if entry is None else entry.version
+        self._envelope = None if entry is None else entry.envelope
+        self._stored = None if value is None else self._backing.codec.encode(value)
+        self._is_due = False
 
     def _expected(self) -> Expected:
         return ANY if self._on_conflict == "overwrite" else self._version
@@ -159,29 +172,34 @@ class Session(Generic[V]):
     async def _commit_data(self, key: str, value: V, encoded: bytes) -> None:
         deadline = time.monotonic() + self._seconds
         while True:
-            self._ensure_held()
             try:
-                version = await self._backing.write(key, value, self._expected())
+                await self._write(key, value, encoded)
             except ConflictError:
                 if self._on_conflict != "merge" or time.monotonic() >= deadline:
                     raise
                 value = self._merged(value, encoded, await self._backing.load(key))
                 encoded = self._backing.codec.encode(value)
-                continue
-            self._data = value
-            self._version = ANY if self._version is ANY else version
-            self._stored = self._untouched = encoded
-            return
+            else:
+                return
 
-    def _merged(self, mine: V, encoded: bytes, theirs: Record[V] | None) -> V:
+    async def _write(self, key: str, value: V, encoded: bytes) -> None:
+        self._ensure_held()
+        version, self._envelope = await self._backing.write(key, value, self._expected(), self._envelope)
+        self._data = value
+        self._version = ANY if self._version is ANY else version
+        self._stored = self._untouched = encoded
+        self._is_due = False
+
+    def _merged(self, mine: V, encoded: bytes, theirs: Entry[V] | None) -> V:
         """Return the data with this block's changes and theirs; what they wrote is what it is based on from now on."""
         # Two first writers both started from initial().
         base = self._stored or self._untouched or b"{}"
-        if theirs is None and self._version is None:
-            return mine  # somebody created it, and has deleted it since
+        if (theirs is None and self._version is None) or (theirs is not None and theirs.value is None):
+            self._remember(theirs)
+            return mine  # somebody created it, and has deleted it since; or theirs has ended
         codec = self._backing.codec
         try:
-            if theirs is None:
+            if theirs is None or theirs.value is None:
                 raise ConflictError("was deleted by somebody else")
             tree = merge(*map(JSON.decode, (base, encoded, codec.encode(theirs.value))))
         except ConflictError as error:

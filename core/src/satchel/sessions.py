@@ -3,18 +3,20 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar, overload
 
 from satchel.adapter import milliseconds
-from satchel.backing import Backing, OnConflict, settled
+from satchel.backing import Backing, OnConflict
 from satchel.codecs import Codec
 from satchel.errors import ConfigurationError, ConflictError, NoSessionError
 from satchel.keys import check_key, per_chat, show
+from satchel.lifetimes import Lifetimes, Migration
 from satchel.locks import KeyedLock, Lock, Unlocked
 from satchel.session import LazySession, Session
+from satchel.settling import settled
 from satchel.storage import StorageAdapter, V
 
 __all__ = ["KeyFunction", "LazySession", "OnConflict", "Session", "Sessions"]
@@ -45,7 +47,19 @@ class Sessions(Generic[V]):
             last writer win.
         lock: True lets one task at a time into a session; a `LeaseLock` one of all processes; False everybody.
         timeout: how long `open` waits for its turn, and `update` keeps trying.
-        codec: how to tell whether data changed; the storage's own by default.
+        codec: how data becomes JSON and back, as `typed(MySession)`; by default it is JSON, or what the storage's own
+            codec takes.
+        migrations: by version, an integer from 1: takes data of the version before, and returns it in this one's
+            layout. Data that was stored without a version goes through all of them; data of a version greater than all
+            raises `SessionVersionError`. Data is stored anew when it changes next.
+        version: today's, if it is greater than the last migration's.
+        write_back: store migrated data at the end of its first block, even if nothing else changes.
+        backfill: add the top-level fields of `initial` that stored data lacks.
+        idle_timeout: ends a session, and starts the next, when it was not opened for so long. That it was is noted no
+            more than ten times in this time, so a session may end a tenth early.
+        absolute_timeout: ends a session so long after its first write.
+        sliding: a block that changes nothing starts the lifetime that the storage's `ttl` gives anew, as one does that
+            writes; that costs a round trip.
 
     Raises:
         ConfigurationError: an option is not right.
@@ -61,12 +75,24 @@ class Sessions(Generic[V]):
         lock: Lock | bool = True,
         timeout: timedelta = timedelta(seconds=30),
         codec: Codec[V] | None = None,
+        migrations: Mapping[int, Migration] | None = None,
+        version: int | None = None,
+        write_back: bool = False,
+        backfill: bool = False,
+        idle_timeout: timedelta | None = None,
+        absolute_timeout: timedelta | None = None,
+        sliding: bool = False,
     ) -> None:
         if on_conflict not in ("merge", "raise", "overwrite"):
             raise ConfigurationError(f'on_conflict is {on_conflict!r}; it is one of "merge", "raise", "overwrite"')
         self._seconds = milliseconds("timeout", timeout) / 1000
         self._lock: Lock = (KeyedLock(timeout=timeout) if lock else Unlocked()) if isinstance(lock, bool) else lock
-        self._backing = Backing(storage, codec, initial)
+        lifetimes = Lifetimes(
+            migrations=migrations, version=version, idle_timeout=idle_timeout, absolute_timeout=absolute_timeout
+        )
+        self._backing = Backing(
+            storage, codec, initial, lifetimes, backfill=backfill, write_back=write_back, sliding=sliding
+        )
         self._on_conflict: OnConflict = on_conflict
         self._key = key
 
@@ -149,14 +175,31 @@ class Sessions(Generic[V]):
                 wait = min(wait * 2, _LONGEST_WAIT)
 
     async def read(self, update: object) -> V | None:
-        """Return the stored data of a session, or None; `initial` is not asked."""
-        return await self._backing.storage.read(await self._need_key(update))
+        """Return the stored data of a session in today's layout, or None; `initial` is not asked."""
+        entry = await self._backing.load(await self._need_key(update))
+        return None if entry is None else entry.value
 
     async def delete(self, update: object) -> None:
         """Remove a session, whatever is in it."""
         key = await self._need_key(update)
         async with self._lock.hold(key):
             await self._backing.storage.delete(key)
+
+    async def migrate(self, update: object) -> bool:
+        """Store the data of a session in today's layout, and tell whether it was in an older one.
+
+        Raises:
+            SessionVersionError: its data is of a version that this program does not know yet.
+        """
+        key = await self._need_key(update)
+        async with self._lock.hold(key):
+            while True:
+                entry = await self._backing.load(key)
+                if entry is None or entry.value is None or entry.envelope.version == self._backing.version:
+                    return False
+                with suppress(ConflictError):  # somebody wrote it meanwhile: look again
+                    await self._backing.write(key, entry.value, entry.version, entry.envelope)
+                    return True
 
     async def rename(self, old: object, new: object) -> bool:
         """Move a session to another key, as when a group becomes a supergroup, and tell whether there was one.
@@ -179,14 +222,14 @@ class Sessions(Generic[V]):
         backing, deadline = self._backing, time.monotonic() + self._seconds
         copied: bytes | None = None
         while True:
-            there, here = await backing.load(source), await backing.load(target)
+            there, here = await backing.load_raw(source), await backing.load_raw(target)
             if there is None:
                 return copied is not None
-            encoded = backing.codec.encode(there.value)
-            if here is not None and backing.codec.encode(here.value) not in (encoded, copied):
+            encoded = backing.encode_raw(there.value)
+            if here is not None and backing.encode_raw(here.value) not in (encoded, copied):
                 raise ConflictError(f"session {show(target)} exists already")
             try:
-                await backing.write(target, there.value, None if here is None else here.version)
+                await backing.write_raw(target, there.value, None if here is None else here.version)
                 copied = encoded
                 await backing.delete(source, there.version)
             except ConflictError:  # one of the two changed meanwhile: look again
