@@ -24,6 +24,7 @@ from satchel import (
     StorageClosedError,
     StorageError,
     StorageUnavailableError,
+    Transactional,
     ValueTooLargeError,
     Versioned,
 )
@@ -248,3 +249,17 @@ async def test_an_iteration_that_is_abandoned_ends_its_listing() -> None:
     assert await anext(keys) == "a"
     await keys.aclose()  # type: ignore[attr-defined]
     assert ended.is_set()
+
+
+async def test_one_storage_may_lack_what_its_class_declares() -> None:
+    storage, other = MemoryStorage[Any](), MemoryStorage[Any]()
+
+    storage.lacks(atomic_batch=False, transactional=False)
+
+    assert not isinstance(storage, Transactional)
+    assert not storage.capabilities.transactional
+    assert isinstance(storage, MemoryStorage)
+    assert repr(storage) == repr(other)
+    assert isinstance(other, Transactional)
+    await storage.write("chat:1", 1)
+    assert await storage.read("chat:1") == 1

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from inspect import Parameter, isawaitable, signature
 from typing import Any, Final, Protocol, cast
 
-from satchel import Batch, Capabilities, Expiring, Lifecycle, Listing, StorageAdapter, Versioned, open_storage
+from satchel import (
+    Batch,
+    Capabilities,
+    Expiring,
+    Lifecycle,
+    Listing,
+    StorageAdapter,
+    Transactional,
+    Versioned,
+    open_storage,
+)
 from satchel_conformance.checks import NotApplicable
 from satchel_conformance.declared import Declared
 from satchel_conformance.prefixed import prefixed
@@ -24,7 +34,7 @@ PREFIX: Final = 9
 
 
 class Everything(
-    StorageAdapter[Any], Versioned[Any], Expiring, Listing, Batch[Any], Lifecycle, Protocol
+    StorageAdapter[Any], Versioned[Any], Expiring, Listing, Batch[Any], Transactional[Any], Lifecycle, Protocol
 ):  # a clause uses what it needs
     """All that a storage can have."""
 

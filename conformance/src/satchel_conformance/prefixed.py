@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final, Self
 
-from satchel import Batch, Expiring, Lifecycle, Listing, Versioned
+from satchel import Batch, Change, Expiring, Lifecycle, Listing, Transactional, Versioned
 
 _OPTIONAL: Final[Mapping[type, tuple[str, ...]]] = {
     Versioned: ("read_versioned", "write_versioned", "delete_versioned"),
     Expiring: ("touch", "purge_expired"),
     Listing: ("keys",),
     Batch: ("read_many", "write_many", "delete_many"),
+    Transactional: ("read_records", "commit"),
     Lifecycle: ("setup", "aclose", "__aenter__", "__aexit__"),
 }
 
@@ -72,6 +73,14 @@ class _Prefixed:
 
     async def delete_many(self, keys: Iterable[str]) -> None:
         await self._inner.delete_many([self._in(key) for key in keys])
+
+    async def read_records(self, keys: Iterable[str]) -> dict[str, Any]:
+        found = await self._inner.read_records([self._in(key) for key in keys])
+        return {key.removeprefix(self._prefix): record for key, record in found.items()}
+
+    async def commit(self, changes: Mapping[str, Change[Any]]) -> dict[str, str]:
+        versions = await self._inner.commit({self._in(key): change for key, change in changes.items()})
+        return {key.removeprefix(self._prefix): version for key, version in versions.items()}
 
     async def setup(self) -> None:
         await self._inner.setup()

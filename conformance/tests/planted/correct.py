@@ -31,6 +31,7 @@ class Correct(EncodedStorage[Any]):
         listing=True,
         batch=True,
         atomic_batch=True,
+        transactional=True,
         durable=True,
         max_value_bytes=300_000,
     )
@@ -97,6 +98,17 @@ class Correct(EncodedStorage[Any]):
         await asyncio.sleep(0)
         for name in names:
             self.rows.pop(name, None)
+
+    async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
+        await asyncio.sleep(0)
+        if not all(self.is_at(name, expected) for name, (_, expected) in changes.items()):
+            return None
+        for name, (payload, _) in changes.items():
+            if payload is None:
+                self.rows.pop(name, None)
+            else:
+                self.rows[name] = (payload, self.end())
+        return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
 
     def alive(self, name: str) -> Payload | None:
         """Return the payload of a record that has not ended."""

@@ -261,3 +261,13 @@ class CutsIntegersOfRecords(Correct):
             return record
         cut = {name: field & 0xFFFFFFFF if type(field) is int else field for name, field in record.value.items()}
         return Record(cut, record.version)
+
+
+@planted("R8-commit")
+class CommitsOneByOne(Wire):
+    """A commit looks at every record first."""
+
+    async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
+        for name in changes:
+            await self.get(name)
+        return await super().put_records(changes)

@@ -59,6 +59,13 @@ class Server:
     def many(self, requests: list[list[Any]]) -> list[Any]:
         return [self.answer(request) for request in requests]
 
+    def commit(self, changes: dict[str, list[str | None]], ttl_ms: int | None) -> bool:
+        if any(expected != self.get(name) for name, (_, expected) in changes.items()):
+            return False
+        for name, (payload, expected) in changes.items():
+            self.drop(name, expected) if payload is None else self.put(name, payload, expected, ttl_ms)
+        return True
+
     def answer(self, request: list[Any]) -> Any:
         method, *arguments = request
         return getattr(self, method)(*arguments)
@@ -109,6 +116,7 @@ class Wire(EncodedStorage[Any]):
         listing=True,
         batch=True,
         atomic_batch=True,
+        transactional=True,
     )
     loop_bound = True
 
@@ -159,6 +167,12 @@ class Wire(EncodedStorage[Any]):
 
     async def drop_many(self, names: Sequence[str]) -> None:
         await self.ask("many", [["drop", name, _ANY] for name in names])
+
+    async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
+        said = {name: [None if put is None else put.decode(), expected] for name, (put, expected) in changes.items()}
+        if not await self.ask("commit", said, self.ttl_ms):
+            return None
+        return {name: put.decode() for name, (put, _) in changes.items() if put is not None}
 
     def version_of(self, payload: Payload) -> str:
         return payload.decode()  # the whole record: what the server can compare

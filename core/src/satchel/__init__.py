@@ -25,7 +25,18 @@ from satchel.errors import (
     ValueTooLargeError,
 )
 from satchel.keys import per_chat, per_user, per_user_in_chat, session_key
-from satchel.storage import Batch, Expiring, Lifecycle, Listing, Record, Storage, StorageAdapter, Versioned
+from satchel.storage import (
+    Batch,
+    Change,
+    Expiring,
+    Lifecycle,
+    Listing,
+    Record,
+    Storage,
+    StorageAdapter,
+    Transactional,
+    Versioned,
+)
 
 if TYPE_CHECKING:
     from satchel.adapter import ANY, EncodedStorage, Expected, Payload, StorageOptions
@@ -42,6 +53,7 @@ __all__ = [
     "JSON",
     "Batch",
     "Capabilities",
+    "Change",
     "Codec",
     "ConfigurationError",
     "ConflictError",
@@ -80,6 +92,7 @@ __all__ = [
     "StorageURL",
     "StorageUnavailableError",
     "Threads",
+    "Transactional",
     "UnsupportedValueError",
     "ValueTooLargeError",
     "Versioned",

@@ -9,8 +9,10 @@ import hashlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
+from functools import cache
 from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Final, Generic, Self, TypedDict, TypeVar
 
@@ -28,7 +30,7 @@ from satchel.errors import (
     ValueTooLargeError,
 )
 from satchel.keys import check_key, escape, escape_part, show, unescape
-from satchel.storage import Record, V
+from satchel.storage import Change, Record, V
 
 logger = logging.getLogger("satchel")
 logger.addHandler(logging.NullHandler())  # without it, Python prints the warnings of an application that logs nothing
@@ -53,6 +55,7 @@ _METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "expiring": ("touch", "purge_expired"),
     "listing": ("keys",),
     "batch": ("read_many", "write_many", "delete_many"),
+    "transactional": ("read_records", "commit"),
 }
 
 
@@ -78,9 +81,9 @@ class EncodedStorage(Generic[V]):
     """A storage over bytes. Derive from it, declare `capabilities`, and write the hooks that they call for.
 
     Every adapter: `get`, `put`, `drop`. Expiring: `renew`, and `purge` where the backend does not remove what is dead.
-    Listing: `pages`. Batch: `get_many`, `put_many`, `drop_many`. As needed: `open`, `close`, `translate`,
-    `get_versioned`, `schema`. Methods whose capability is not declared are hidden, so `isinstance(storage, Listing)`
-    and the declaration always agree.
+    Listing: `pages`. Batch: `get_many`, `put_many`, `drop_many`. Transactional: `put_records`. As needed: `open`,
+    `close`, `translate`, `get_versioned`, `get_records`, `schema`. Methods whose capability is not declared are hidden,
+    so `isinstance(storage, Listing)` and the declaration always agree.
 
     Hooks see *names*: printable, non-empty strings that stand for a namespace and a key, injectively. They may raise
     whatever the driver raises; `translate` says what that means.
@@ -212,6 +215,31 @@ class EncodedStorage(Generic[V]):
         if names := list({self._name(key): None for key in keys}):
             await self._call(self.drop_many, names)
 
+    async def read_records(self, keys: Iterable[str]) -> dict[str, Record[V]]:
+        """Return the values of those `keys` that exist, with their versions."""
+        names = {self._name(key): key for key in keys}
+        found = await self._call(self.get_records, list(names)) if names else {}
+        return {
+            key: Record(self._decode(key, found[name][0]), found[name][1])
+            for name, key in names.items()
+            if name in found
+        }
+
+    async def commit(self, changes: Mapping[str, Change[V]]) -> dict[str, str]:
+        """Make every change, by key, or none of them, and return the new versions of what was written.
+
+        Raises:
+            ConflictError: a record is not at the version that its change expects. Nothing was changed.
+        """
+        encoded = {
+            self._name(key): (None if value is None else self._encode(key, value), expected)
+            for key, (value, expected) in changes.items()
+        }
+        versions = await self._call(self.put_records, encoded) if encoded else {}
+        if versions is None:
+            raise ConflictError(f"one of {len(encoded)} records is not at the expected version in {self.where}")
+        return {key: versions[self._name(key)] for key, change in changes.items() if change.value is not None}
+
     async def setup(self) -> None:
         """Connect, and create what is needed; harmless to repeat, and when several processes do it at once."""
         await self._call(_nothing)
@@ -300,6 +328,19 @@ class EncodedStorage(Generic[V]):
         """Remove all names; at least one."""
         raise NotImplementedError
 
+    async def get_records(self, names: Sequence[str]) -> dict[str, tuple[Payload, str]]:
+        """Return what is stored, with versions. Override it where the backend has versions of its own."""
+        found = await self.get_many(names)
+        return {name: (payload, self.version_of(payload)) for name, payload in found.items()}
+
+    async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
+        """Store each payload, or drop the record for None, if all are at the versions that come with them.
+
+        Returns:
+            the new version of every name that was stored, or None, with nothing changed, on a mismatch.
+        """
+        raise NotImplementedError
+
     def translate(self, error: Exception) -> StorageError | None:
         """Return the error of ours for one of the driver's, or None for one that is not known.
 
@@ -322,6 +363,15 @@ class EncodedStorage(Generic[V]):
         A digest never stands for two values, needs no room in the record, and notices an edit made by other means.
         """
         return hashlib.sha256(payload).hexdigest()
+
+    def lacks(self, **capabilities: Any) -> None:
+        """Take back, for this one storage, what its class declares: `self.lacks(atomic_batch=False)`.
+
+        In `open` too, where only then it is known. Methods are hidden by a class of its own, as isinstance() with a
+        protocol looks at the class first, and finds them there.
+        """
+        kind: Any = type(self)
+        self.__class__ = _lacking(kind, replace(self.capabilities, **capabilities))
 
     # What is in between.
 
@@ -407,6 +457,13 @@ class EncodedStorage(Generic[V]):
                 self._acquired = True
                 await self.open()
                 self._loop = loop
+
+
+@cache
+def _lacking(kind: Any, capabilities: Capabilities) -> Any:
+    """Return a class like `kind` that declares less."""
+    body = {"capabilities": capabilities, "__doc__": kind.__doc__, "__module__": kind.__module__}
+    return type(kind.__name__, (kind,), body)
 
 
 def check_namespace(namespace: str) -> str:

@@ -16,6 +16,7 @@ class Capabilities:
         listing: keys can be enumerated (`Listing`).
         batch: several records take one round trip (`Batch`).
         atomic_batch: a batch is written wholly or not at all, for every reader.
+        transactional: several records can be changed at their versions, all of them or none (`Transactional`).
         durable: an acknowledged write survives a crash of the writer and of the server.
         read_your_writes: a read after an acknowledged write sees it, from any client.
         max_key_bytes: the longest key, in UTF-8 bytes.
@@ -29,6 +30,7 @@ class Capabilities:
     listing: bool = False
     batch: bool = False
     atomic_batch: bool = False
+    transactional: bool = False
     durable: bool = False
     read_your_writes: bool = True
     max_key_bytes: int = 512

@@ -29,6 +29,7 @@ class MemoryStorage(EncodedStorage[V]):
         listing=True,
         batch=True,
         atomic_batch=True,
+        transactional=True,
     )
     local = True
 
@@ -97,6 +98,14 @@ class MemoryStorage(EncodedStorage[V]):
         """Remove the records."""
         for name in names:
             self._records.pop(name, None)
+
+    async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
+        """Store and remove them all, if all are as expected."""
+        if not all(self._is_at(name, expected) for name, (_, expected) in changes.items()):
+            return None
+        for name, (payload, _) in changes.items():
+            await (self.drop(name) if payload is None else self.put(name, payload))
+        return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
 
     def _alive(self, name: str) -> Payload | None:
         record = self._records.get(name)

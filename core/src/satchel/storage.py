@@ -31,6 +31,13 @@ class Record(NamedTuple, Generic[V]):
     version: str
 
 
+class Change(NamedTuple, Generic[V]):
+    """What a commit does to one record: write a value, or with None delete it, if it is at the version expected."""
+
+    value: V | None
+    expected: str | None
+
+
 @runtime_checkable
 class StorageAdapter(Protocol[V]):
     """What every storage does."""
@@ -108,6 +115,23 @@ class Batch(Protocol[V]):
 
     async def delete_many(self, keys: Iterable[str]) -> None:
         """Remove every key; absent ones are no error."""
+
+
+@runtime_checkable
+class Transactional(Protocol[V]):
+    """A storage that changes several records in one round trip, each at its version, all of them or none."""
+
+    async def read_records(self, keys: Iterable[str]) -> dict[str, Record[V]]:
+        """Return the values of those `keys` that exist, with their versions."""
+        ...
+
+    async def commit(self, changes: Mapping[str, Change[V]]) -> dict[str, str]:
+        """Make every change, by key, and return the new versions of what was written.
+
+        Raises:
+            ConflictError: a record is not at the version that its change expects. Nothing was changed.
+        """
+        ...
 
 
 @runtime_checkable

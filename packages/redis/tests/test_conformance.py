@@ -27,7 +27,7 @@ class TestValkey(StorageConformance):
 
 
 class TestRedisCluster(StorageConformance):
-    capabilities = replace(RedisStorage.capabilities, atomic_batch=False)
+    capabilities = replace(RedisStorage.capabilities, atomic_batch=False, transactional=False)
 
     @pytest.fixture
     def storage_url(self, redis_cluster_url: str) -> str:

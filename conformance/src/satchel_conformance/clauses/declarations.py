@@ -13,13 +13,20 @@ from satchel import (
     Listing,
     StorageAdapter,
     StorageError,
+    Transactional,
     Versioned,
 )
 from satchel_conformance.bench import Bench
 from satchel_conformance.checks import expect, expect_error, expect_same, outcome
 from satchel_conformance.registry import clause
 
-_PROTOCOLS: Final = {"versioned": Versioned, "expiring": Expiring, "listing": Listing, "batch": Batch}
+_PROTOCOLS: Final = {
+    "versioned": Versioned,
+    "expiring": Expiring,
+    "listing": Listing,
+    "batch": Batch,
+    "transactional": Transactional,
+}
 
 
 async def _called(call: Awaitable[object]) -> object:
@@ -57,6 +64,7 @@ async def sensible(bench: Bench) -> None:
         c.ttl_resolution is None or c.ttl_resolution > timedelta(0), "ttl_resolution is positive", f"{c.ttl_resolution}"
     )
     expect(c.versioned or not c.conditional_delete, "conditional_delete is declared only with versioned", f"{c}")
+    expect(c.versioned or not c.transactional, "transactional is declared only with versioned", f"{c}")
     expect(c.batch or not c.atomic_batch, "atomic_batch is declared only with batch", f"{c}")
     expect(c.max_value_bytes is None or c.max_value_bytes > 0, "max_value_bytes is positive", f"{c.max_value_bytes}")
 

@@ -5,9 +5,9 @@ import time
 from datetime import timedelta
 from typing import Final
 
-from satchel import LeaseLock, LockTimeoutError
+from satchel import LeaseLock, LeaseLostError, LockTimeoutError
 from satchel_conformance.bench import Bench
-from satchel_conformance.checks import expect, expect_error, expect_same
+from satchel_conformance.checks import ClauseFailure, expect, expect_error, expect_same
 from satchel_conformance.registry import clause
 
 _SHORT: Final = timedelta(milliseconds=150)
@@ -36,12 +36,20 @@ async def excludes(bench: Bench) -> None:
 @clause("R7-lease-is-renewed", "conditional_delete", "shared")
 async def renewed(bench: Bench) -> None:
     """A holder keeps its lease for longer than its duration; others wait, or give up."""
-    waiter = LeaseLock(await bench.another(), duration=_SHORT, timeout=_SHORT * 2)
-    async with LeaseLock(bench.storage, duration=_SHORT).hold("key") as hold:
-        with expect_error(LockTimeoutError, "waiting for a lease that is renewed"):
-            async with waiter.hold("key"):
-                pass
-        hold.ensure()
+    other = await bench.another()
+    for duration in (_SHORT, _SHORT * 5, _SHORT * 25):
+        try:
+            waiter = LeaseLock(other, duration=duration, timeout=duration * 2)
+            async with LeaseLock(bench.storage, duration=duration).hold("key") as hold:
+                with expect_error(LockTimeoutError, "waiting for a lease that is renewed"):
+                    async with waiter.hold("key"):
+                        pass
+                hold.ensure()
+        except (ClauseFailure, LeaseLostError):
+            if duration > _SHORT * 5:  # else the machine may have been too busy to renew in time
+                raise
+        else:
+            return
 
 
 @clause("R7-lease-ends", "conditional_delete", "shared")

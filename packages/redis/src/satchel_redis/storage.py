@@ -5,7 +5,6 @@ import hashlib
 import re
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Self, TypeVar, Unpack
 
@@ -64,6 +63,19 @@ for i, name in ipairs(KEYS) do
 end
 return 1
 """
+# The lifetime; then for each record its digest after a =, or nothing for none; what is done; the payload.
+_PUT_RECORDS: Final = b"""
+for i, name in ipairs(KEYS) do
+  local payload = redis.call('GET', name)
+  if (payload and '=' .. redis.sha1hex(payload) or '') ~= ARGV[3 * i - 1] then return 0 end
+end
+for i, name in ipairs(KEYS) do
+  if ARGV[3 * i] == 'drop' then redis.call('UNLINK', name)
+  elseif ARGV[1] == '' then redis.call('SET', name, ARGV[3 * i + 1])
+  else redis.call('SET', name, ARGV[3 * i + 1], 'PX', ARGV[1]) end
+end
+return 1
+"""
 _GLOB: Final = re.compile(rb"[*?\[\]\\^]")
 _PAGE: Final = 500  # names that the server looks at in one SCAN
 
@@ -90,6 +102,7 @@ class RedisStorage(EncodedStorage[V]):
         listing=True,
         batch=True,
         atomic_batch=True,  # but not on a Cluster
+        transactional=True,  # the same
         durable=False,  # unless the server has `appendonly yes` and `appendfsync always`
         max_value_bytes=512 * 1024 * 1024,  # https://redis.io/docs/latest/develop/data-types/strings/#limits
     )
@@ -113,7 +126,7 @@ class RedisStorage(EncodedStorage[V]):
         self._redis = redis
         self._slots = asyncio.Semaphore(min(connections, bound(redis)))
         if isinstance(redis, RedisCluster):
-            self.capabilities = replace(self.capabilities, atomic_batch=False)
+            self.lacks(atomic_batch=False, transactional=False)
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -200,6 +213,16 @@ class RedisStorage(EncodedStorage[V]):
             await _all(self.drop(name) for name in names)
         else:
             await self._send(b"", "UNLINK", *(name.encode() for name in names))
+
+    async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
+        """Compare all digests, then SET and UNLINK, in one script."""
+        arguments: list[bytes] = [self._lifetime]
+        for payload, expected in changes.values():
+            digest = b"" if expected is None else b"=" + expected.encode(errors="replace")
+            arguments += [digest, b"drop" if payload is None else b"put", payload or b""]
+        if not await self._run(self._send, _PUT_RECORDS, list(changes), *arguments):
+            return None
+        return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
 
     def version_of(self, payload: Payload) -> str:
         """Return the SHA-1 of the payload, the only digest that a script on the server can compute.

@@ -2,8 +2,8 @@
 
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from os import PathLike, fspath
 from pathlib import Path
@@ -55,6 +55,10 @@ SELECT key FROM satchel_sessions WHERE key >= :start AND key < :end AND {_ALIVE}
 _PURGE_EVERY: Final = 60.0  # seconds between two purges that ride along with a write
 
 
+class _MismatchError(Exception):
+    """A record is not at the version expected, so its transaction ends."""
+
+
 class SQLiteStorage(EncodedStorage[V]):
     """One row per session in the table `satchel_sessions`, in WAL mode, through one connection in a thread of its own.
 
@@ -73,6 +77,7 @@ class SQLiteStorage(EncodedStorage[V]):
         listing=True,
         batch=True,
         atomic_batch=True,
+        transactional=True,
         durable=True,
         # SQLITE_MAX_LENGTH, less room for the rest of the row: https://sqlite.org/limits.html
         max_value_bytes=999_000_000,
@@ -161,6 +166,12 @@ class SQLiteStorage(EncodedStorage[V]):
         """Delete the rows in one transaction."""
         await self._thread.run(self._write_all, _DROP, [self._of(name) for name in names])
 
+    async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
+        """Insert, update and delete the rows in one transaction."""
+        if not await self._thread.run(self._write_records, changes):
+            return None
+        return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
+
     def translate(self, error: Exception) -> StorageError | None:
         """Say what an SQLite result code means (https://sqlite.org/rescode.html)."""
         if not isinstance(error, sqlite3.Error):
@@ -234,10 +245,30 @@ class SQLiteStorage(EncodedStorage[V]):
         return count
 
     def _write_all(self, statement: str, rows: list[dict[str, Any]]) -> None:
+        with self._transaction() as cursor:
+            cursor.executemany(statement, rows)
+
+    def _write_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> bool:
+        with suppress(_MismatchError), self._transaction() as cursor:
+            for name, (payload, expected) in changes.items():
+                column = None if payload is None else self._column(payload)
+                row = self._of(name, column, expected)
+                if expected is None and payload is None:
+                    if cursor.execute(_GET, row).fetchone():
+                        raise _MismatchError
+                else:
+                    statement = _DROP_EXPECTED if payload is None else _CREATE if expected is None else _REPLACE
+                    if not cursor.execute(statement, row).rowcount:
+                        raise _MismatchError
+            return True
+        return False
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
         with closing(self._connected.cursor()) as cursor:
             cursor.execute("BEGIN IMMEDIATE")
             try:
-                cursor.executemany(statement, rows)
+                yield cursor
                 cursor.execute("COMMIT")
             except BaseException:
                 cursor.execute("ROLLBACK")
