@@ -41,6 +41,7 @@ from satchel.storage import (
 if TYPE_CHECKING:
     from satchel.adapter import ANY, EncodedStorage, Expected, Payload, StorageOptions
     from satchel.capabilities import Capabilities
+    from satchel.groups import Parts, SessionGroup
     from satchel.leases import Lease, LeaseLock
     from satchel.locks import Hold, KeyedLock, Lock
     from satchel.memory import MemoryStorage
@@ -75,6 +76,7 @@ __all__ = [
     "LockTimeoutError",
     "MemoryStorage",
     "NoSessionError",
+    "Parts",
     "Payload",
     "Record",
     "SatchelError",
@@ -82,6 +84,7 @@ __all__ = [
     "SessionAlreadyOpenError",
     "SessionClosedError",
     "SessionError",
+    "SessionGroup",
     "SessionVersionError",
     "Sessions",
     "Storage",
@@ -117,8 +120,10 @@ _LATER = {
     "LeaseLock": "leases",
     "Lock": "locks",
     "MemoryStorage": "memory",
+    "Parts": "groups",
     "Payload": "adapter",
     "Session": "sessions",
+    "SessionGroup": "groups",
     "Sessions": "sessions",
     "StorageOptions": "adapter",
     "StorageURL": "urls",

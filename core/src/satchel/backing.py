@@ -89,7 +89,10 @@ class Backing(Generic[V]):
         Raises:
             SessionVersionError: its data is of a version that this program does not know yet.
         """
-        record = await self.load_raw(key)
+        return await self.entry(key, await self.load_raw(key))
+
+    async def entry(self, key: str, record: Record[Any] | None) -> Entry[V] | None:
+        """Return the entry of a record, as `load` does."""
         if record is None:
             return None
         if not self._holds_json:
@@ -102,28 +105,13 @@ class Backing(Generic[V]):
         is_due = (is_old and self._write_back) or self._lifetimes.is_to_be_marked(found)
         return Entry(self._filled(tree), record.version, found, is_due)
 
-    async def write(self, key: str, value: V, expected: Expected, before: Envelope | None) -> tuple[str, Envelope]:
-        """Write over what is expected, if the storage can tell; return the new version, and what was written.
-
-        Raises:
-            ConflictError: it is not there.
-        """
+    def sealed(self, value: V, before: Envelope | None) -> tuple[Any, Envelope]:
+        """Return what to store for data in place of what was there before, and the envelope that it is in."""
         if not self._holds_json:
-            return await self.write_raw(key, value, expected), Envelope(None)
+            return value, Envelope(None)
         tree = JSON.decode(self.codec.encode(value)) if self._convert else value
         envelope = self._lifetimes.kept(tree, before)
-        return await self.write_raw(key, envelope.closed(), expected), envelope
-
-    async def delete(self, key: str, expected: Expected) -> None:
-        """Delete what is expected, if the storage can tell.
-
-        Raises:
-            ConflictError: it is not there.
-        """
-        if self._versioned is None or expected is ANY:
-            await self.storage.delete(key)
-        elif expected is not None:
-            await self._versioned.delete_versioned(key, expected)
+        return envelope.closed(), envelope
 
     async def touch(self, key: str) -> None:
         """Start the record's lifetime anew, if that is wanted."""
@@ -138,11 +126,17 @@ class Backing(Generic[V]):
         return None if value is None else Record(value, "")
 
     async def write_raw(self, key: str, value: Any, expected: Expected) -> str:
-        """Write a record as it is over what is expected, if the storage can tell, and return the new version.
+        """Write a record as it is, or delete it for None, if the storage finds what is expected; return its version.
 
         Raises:
-            ConflictError: it is not there.
+            ConflictError: the storage can tell, and does not find it.
         """
+        if value is None:
+            if self._versioned is None or expected is ANY:
+                await self.storage.delete(key)
+            elif expected is not None:
+                await self._versioned.delete_versioned(key, expected)
+            return ""
         if self._versioned is None or expected is ANY:
             await self.storage.write(key, value)
             return ""

@@ -4,8 +4,8 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Coroutine, Generator, Mapping
-from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any, Generic
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 from satchel.adapter import ANY, Expected
 from satchel.backing import Backing, Entry, OnConflict
@@ -14,10 +14,28 @@ from satchel.errors import ConflictError, EmptySessionError, NoSessionError, Ses
 from satchel.keys import show
 from satchel.locks import Hold, Lock
 from satchel.merging import merge
-from satchel.storage import V
+from satchel.storage import Record, StorageAdapter, V
 
 if TYPE_CHECKING:
     from satchel.envelope import Envelope
+
+
+class Pending(NamedTuple, Generic[V]):
+    """What a session is about to write.
+
+    Attributes:
+        stored: the record; None to delete it.
+        envelope: what it is stored in.
+        expected: the version that it is written over.
+        data: the session's data.
+        encoded: the data, encoded.
+    """
+
+    stored: Any
+    envelope: "Envelope | None"
+    expected: Expected
+    data: V | None
+    encoded: bytes | None
 
 
 class Session(Generic[V]):
@@ -98,10 +116,38 @@ class Session(Generic[V]):
 
     # What `Sessions` calls.
 
-    async def load(self, hold: Hold) -> None:
-        """Read the record, under a lock that is held until the session is closed."""
+    @property
+    def storage(self) -> StorageAdapter[Any]:
+        """Where the session is stored."""
+        return self._backing.storage
+
+    @property
+    def seconds(self) -> float:
+        """How long to keep trying when others write, too."""
+        return self._seconds
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is written over a version that is known, and not over whatever is there."""
+        return self._on_conflict != "overwrite" and self._version is not ANY
+
+    def take(self, hold: Hold) -> None:
+        """Note the lock, which is held until the session is closed."""
         self._hold = hold
-        entry = await self._backing.load(self._need_key())
+
+    async def load(self) -> None:
+        """Read the record."""
+        self._begin(await self._backing.load(self._need_key()))
+
+    async def receive(self, record: Record[Any] | None) -> None:
+        """Take over a record that was read together with others."""
+        self._begin(await self._backing.entry(self._need_key(), record))
+
+    async def meet(self, record: Record[Any] | None, conflict: ConflictError) -> None:
+        """Do as `rebase` does, on a record that was read together with others."""
+        self.rebase(await self._backing.entry(self._need_key(), record), conflict)
+
+    def _begin(self, entry: Entry[V] | None) -> None:
         self._remember(entry)
         self._is_new = entry is None or entry.value is None
         if entry is not None:
@@ -111,17 +157,66 @@ class Session(Generic[V]):
         """Write what the block changed: one conditional write or delete, or nothing."""
         if self.key is None:
             return
+        deadline = time.monotonic() + self._seconds
+        while (pending := self.pending()) is not None:
+            try:
+                version = await self._backing.write_raw(self._need_key(), pending.stored, pending.expected)
+            except ConflictError as conflict:
+                if time.monotonic() >= deadline:
+                    raise
+                self.rebase(await self._backing.load(self._need_key()), conflict)
+            else:
+                self.settle(pending, version)
+                return
+        await self.rest()
+
+    def pending(self) -> "Pending[V] | None":
+        """Return what is to be written, or None.
+
+        Raises:
+            LeaseLostError: the lock is not held any more.
+        """
+        if self.key is None or (self._data is None and not self._deleted):
+            return None
+        expected = ANY if self._on_conflict == "overwrite" else self._version
         if self._deleted:
-            await self._commit_delete(self.key)
-        elif self._data is not None:
-            encoded = self._backing.codec.encode(self._data)
-            if encoded != self._untouched:
-                await self._commit_data(self.key, self._data, encoded)
-            elif self._is_due:
-                with suppress(ConflictError):  # whoever was faster has noted the use, or migrated, too
-                    await self._write(self.key, self._data, encoded)
-            elif self._version not in (ANY, None):
-                await self._backing.touch(self.key)
+            if self._version is None:
+                return None
+            found: Pending[V] = Pending(None, None, expected, None, None)
+        else:
+            data = self.data
+            encoded = self._backing.codec.encode(data)
+            if encoded == self._untouched and not self._is_due:
+                return None
+            found = Pending(*self._backing.sealed(data, self._envelope), expected, data, encoded)
+        if self._hold is not None:
+            self._hold.ensure()
+        return found
+
+    def settle(self, pending: "Pending[V]", version: str) -> None:
+        """Take note that what was pending is written."""
+        if pending.stored is None:
+            self._remember(None)
+            return
+        self._version = ANY if self._version is ANY else version
+        self._envelope = pending.envelope
+        self._stored = self._untouched = pending.encoded
+        self._is_due = False
+
+    def rebase(self, theirs: Entry[V] | None, conflict: ConflictError) -> None:
+        """Put this block's changes on top of what somebody else has written, or raise the conflict."""
+        if self._data is not None and self._backing.codec.encode(self._data) == self._untouched:
+            self._is_due = False  # whoever was faster has noted the use, or migrated, too
+        elif self._deleted or self._data is None or self._on_conflict != "merge":
+            raise conflict
+        else:
+            self._data = self._merged(self._data, self._backing.codec.encode(self._data), theirs)
+            self._untouched = self._stored
+
+    async def rest(self) -> None:
+        """Do what a block costs that wrote nothing."""
+        if self.key is not None and self._version not in (ANY, None) and not self._deleted:
+            await self._backing.touch(self.key)
 
     def close(self) -> None:
         """End the session: any later use raises."""
@@ -154,40 +249,6 @@ class Session(Generic[V]):
         self._version = None if entry is None else entry.version
         self._envelope = None if entry is None else entry.envelope
         self._stored = None if value is None else self._backing.codec.encode(value)
-        self._is_due = False
-
-    def _expected(self) -> Expected:
-        return ANY if self._on_conflict == "overwrite" else self._version
-
-    def _ensure_held(self) -> None:
-        if self._hold is not None:
-            self._hold.ensure()
-
-    async def _commit_delete(self, key: str) -> None:
-        if self._version is not None:
-            self._ensure_held()
-            await self._backing.delete(key, self._expected())
-            self._remember(None)
-
-    async def _commit_data(self, key: str, value: V, encoded: bytes) -> None:
-        deadline = time.monotonic() + self._seconds
-        while True:
-            try:
-                await self._write(key, value, encoded)
-            except ConflictError:
-                if self._on_conflict != "merge" or time.monotonic() >= deadline:
-                    raise
-                value = self._merged(value, encoded, await self._backing.load(key))
-                encoded = self._backing.codec.encode(value)
-            else:
-                return
-
-    async def _write(self, key: str, value: V, encoded: bytes) -> None:
-        self._ensure_held()
-        version, self._envelope = await self._backing.write(key, value, self._expected(), self._envelope)
-        self._data = value
-        self._version = ANY if self._version is ANY else version
-        self._stored = self._untouched = encoded
         self._is_due = False
 
     def _merged(self, mine: V, encoded: bytes, theirs: Entry[V] | None) -> V:
@@ -249,12 +310,16 @@ class LazySession(Session[V]):
 
     async def commit(self) -> None:
         """Write what the block changed, if it touched the session at all."""
+        await self.prepare()
+        await super().commit()
+
+    async def prepare(self) -> None:
+        """Await what was assigned, and enter if there is anything to write."""
         if self.key is None:
             return
         await self._keep_promise()
         if self._deleted or self._data is not None:
             await self._enter()
-        await super().commit()
 
     async def aclose(self) -> None:
         """End the session and let others in."""
@@ -267,7 +332,8 @@ class LazySession(Session[V]):
         async with self._busy:
             await self._keep_promise()
             if self._data is None and self._version is ANY and not self._deleted:
-                await self.load(await self._enter())
+                self.take(await self._enter())
+                await self.load()
         return self.data
 
     async def _enter(self) -> Hold:

@@ -42,6 +42,7 @@ class Sessions(Generic[V]):
         storage: any storage; a versioned one keeps updates of several processes from overwriting each other.
         initial: makes the data of a session that is not stored yet.
         key: finds an update's session key, at once or awaited; None means that the update has no session.
+        prefix: is put before every key, for several kinds of sessions with equal keys in one storage.
         on_conflict: what happens when the record changed between loading and saving: "merge" combines the changes and
             raises `ConflictError` if they meet in one top-level field, "raise" always raises it, "overwrite" lets the
             last writer win.
@@ -71,6 +72,7 @@ class Sessions(Generic[V]):
         *,
         initial: Callable[[], V] | None = None,
         key: KeyFunction = per_chat,
+        prefix: str = "",
         on_conflict: OnConflict = "merge",
         lock: Lock | bool = True,
         timeout: timedelta = timedelta(seconds=30),
@@ -86,7 +88,7 @@ class Sessions(Generic[V]):
         if on_conflict not in ("merge", "raise", "overwrite"):
             raise ConfigurationError(f'on_conflict is {on_conflict!r}; it is one of "merge", "raise", "overwrite"')
         self._seconds = milliseconds("timeout", timeout) / 1000
-        self._lock: Lock = (KeyedLock(timeout=timeout) if lock else Unlocked()) if isinstance(lock, bool) else lock
+        self.lock: Lock = (KeyedLock(timeout=timeout) if lock else Unlocked()) if isinstance(lock, bool) else lock
         lifetimes = Lifetimes(
             migrations=migrations, version=version, idle_timeout=idle_timeout, absolute_timeout=absolute_timeout
         )
@@ -95,6 +97,9 @@ class Sessions(Generic[V]):
         )
         self._on_conflict: OnConflict = on_conflict
         self._key = key
+        if prefix:
+            check_key(prefix)
+        self._prefix = prefix
 
     @asynccontextmanager
     async def open(self, update: object) -> AsyncIterator[Session[V]]:
@@ -106,10 +111,11 @@ class Sessions(Generic[V]):
             LockTimeoutError: another task kept the session for longer than `timeout`.
             SessionAlreadyOpenError: this task has it open.
         """
-        session = Session(self._backing, await self._find_key(update), self._on_conflict, self._seconds)
+        session = await self.strict(update)
         async with AsyncExitStack() as stack:
             if session.key is not None:
-                await session.load(await stack.enter_async_context(self._lock.hold(session.key)))
+                session.take(await stack.enter_async_context(self.lock.hold(session.key)))
+                await session.load()
             try:
                 yield session
                 await session.commit()
@@ -123,8 +129,7 @@ class Sessions(Generic[V]):
         A block that does not touch the session costs nothing; one that only assigns to it costs one write.
         Raises what `open` raises.
         """
-        key = await self._find_key(update)
-        session = LazySession(self._backing, key, self._on_conflict, self._seconds, self._lock)
+        session = await self.unread(update)
         try:
             yield session
             await session.commit()
@@ -157,10 +162,11 @@ class Sessions(Generic[V]):
         key = await self._need_key(update)
         deadline = time.monotonic() + self._seconds
         wait = 0.001
-        async with self._lock.hold(key) as hold:
+        async with self.lock.hold(key) as hold:
             while True:
                 session = Session(self._backing, key, "raise", self._seconds)
-                await session.load(hold)
+                session.take(hold)
+                await session.load()
                 try:
                     result = await settled(change(session))
                     await session.commit()
@@ -182,7 +188,7 @@ class Sessions(Generic[V]):
     async def delete(self, update: object) -> None:
         """Remove a session, whatever is in it."""
         key = await self._need_key(update)
-        async with self._lock.hold(key):
+        async with self.lock.hold(key):
             await self._backing.storage.delete(key)
 
     async def migrate(self, update: object) -> bool:
@@ -192,13 +198,14 @@ class Sessions(Generic[V]):
             SessionVersionError: its data is of a version that this program does not know yet.
         """
         key = await self._need_key(update)
-        async with self._lock.hold(key):
+        async with self.lock.hold(key):
             while True:
                 entry = await self._backing.load(key)
                 if entry is None or entry.value is None or entry.envelope.version == self._backing.version:
                     return False
                 with suppress(ConflictError):  # somebody wrote it meanwhile: look again
-                    await self._backing.write(key, entry.value, entry.version, entry.envelope)
+                    stored, _ = self._backing.sealed(entry.value, entry.envelope)
+                    await self._backing.write_raw(key, stored, entry.version)
                     return True
 
     async def rename(self, old: object, new: object) -> bool:
@@ -213,7 +220,7 @@ class Sessions(Generic[V]):
         source, target = await self._need_key(old), await self._need_key(new)
         async with AsyncExitStack() as stack:
             for key in sorted({source, target}):
-                await stack.enter_async_context(self._lock.hold(key))
+                await stack.enter_async_context(self.lock.hold(key))
             if source == target:
                 return await self._backing.load(source) is not None
             return await self._move(source, target)
@@ -231,7 +238,7 @@ class Sessions(Generic[V]):
             try:
                 await backing.write_raw(target, there.value, None if here is None else here.version)
                 copied = encoded
-                await backing.delete(source, there.version)
+                await backing.write_raw(source, None, there.version)
             except ConflictError:  # one of the two changed meanwhile: look again
                 if time.monotonic() >= deadline:
                     raise
@@ -240,7 +247,18 @@ class Sessions(Generic[V]):
 
     async def _find_key(self, update: object) -> str | None:
         key = update if isinstance(update, str) else await settled(self._key(update))
-        return None if key is None else check_key(key)
+        return None if key is None else check_key(self._prefix + check_key(key))
+
+    # What groups call.
+
+    async def strict(self, update: object) -> Session[V]:
+        """Make the session of an update; it is to be locked and loaded yet."""
+        return Session(self._backing, await self._find_key(update), self._on_conflict, self._seconds)
+
+    async def unread(self, update: object) -> LazySession[V]:
+        """Make the lazy session of an update."""
+        key = await self._find_key(update)
+        return LazySession(self._backing, key, self._on_conflict, self._seconds, self.lock)
 
     async def _need_key(self, update: object) -> str:
         key = await self._find_key(update)
