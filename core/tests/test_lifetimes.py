@@ -16,12 +16,32 @@ from satchel import (
     typed,
 )
 
-SHORT = timedelta(milliseconds=40)
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
 def storage() -> MemoryStorage[Any]:
     return MemoryStorage()
+
+
+class Clock:
+    """The time that sessions see: it passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.milliseconds = 1_700_000_000_000
+
+    def __call__(self) -> int:
+        return self.milliseconds
+
+    def passes(self, time: timedelta) -> None:
+        self.milliseconds += time // timedelta(milliseconds=1)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("satchel.lifetimes.now", clock)
+    return clock
 
 
 def add_email(data: Any) -> Any:
@@ -181,11 +201,11 @@ async def test_without_anything_to_keep_the_record_is_the_data_itself(storage: M
     assert await storage.read("chat:1") == {"pizza": 1}
 
 
-async def test_an_idle_session_ends_and_the_next_one_begins(storage: MemoryStorage[Any]) -> None:
-    sessions = Sessions(storage, initial=lambda: {"n": 0}, idle_timeout=SHORT)
+async def test_an_idle_session_ends_and_the_next_one_begins(storage: MemoryStorage[Any], clock: Clock) -> None:
+    sessions = Sessions(storage, initial=lambda: {"n": 0}, idle_timeout=HOUR)
     async with sessions.open("chat:1") as session:
         session.data["n"] = 7
-    await asyncio.sleep(SHORT.total_seconds())
+    clock.passes(HOUR)
 
     assert await sessions.read("chat:1") is None
     async with sessions.open("chat:1") as session:
@@ -195,50 +215,57 @@ async def test_an_idle_session_ends_and_the_next_one_begins(storage: MemoryStora
     assert await sessions.read("chat:1") == {"n": 1}
 
 
-async def test_a_session_in_use_does_not_become_idle_though_it_does_not_change(storage: MemoryStorage[Any]) -> None:
-    idle = timedelta(milliseconds=200)
-    sessions = Sessions(storage, initial=dict, idle_timeout=idle)
+async def test_a_session_in_use_does_not_become_idle_though_it_does_not_change(
+    storage: MemoryStorage[Any], clock: Clock
+) -> None:
+    sessions = Sessions(storage, initial=dict, idle_timeout=HOUR)
     async with sessions.open("chat:1") as session:
         session.data["n"] = 7
 
-    for _ in range(6):
-        await asyncio.sleep(idle.total_seconds() / 4)
+    for _ in range(8):
+        clock.passes(HOUR / 2)
         async with sessions.open("chat:1") as session:
             assert not session.is_new
 
 
 async def test_that_a_session_is_in_use_is_noted_ten_times_in_its_idle_timeout_at_most(
-    storage: MemoryStorage[Any],
+    storage: MemoryStorage[Any], clock: Clock
 ) -> None:
-    sessions = Sessions(storage, initial=dict, idle_timeout=timedelta(hours=1))
+    sessions = Sessions(storage, initial=dict, idle_timeout=HOUR)
     async with sessions.open("chat:1") as session:
         session.data["n"] = 7
-    before = await storage.read_versioned("chat:1")
+    versions = set()
 
-    async with sessions.open("chat:1"):
-        pass
+    for _ in range(60):
+        clock.passes(HOUR / 60)
+        async with sessions.open("chat:1"):
+            pass
+        record = await storage.read_versioned("chat:1")
+        assert record is not None
+        versions.add(record.version)
 
-    assert await storage.read_versioned("chat:1") == before
+    assert len(versions) == 11
 
 
-async def test_a_session_ends_so_long_after_it_began_however_much_it_is_used(storage: MemoryStorage[Any]) -> None:
-    sessions = Sessions(storage, initial=lambda: {"n": 0}, absolute_timeout=timedelta(milliseconds=100))
-    n = 0
+async def test_a_session_ends_so_long_after_it_began_however_much_it_is_used(
+    storage: MemoryStorage[Any], clock: Clock
+) -> None:
+    sessions = Sessions(storage, initial=lambda: {"n": 0}, absolute_timeout=HOUR)
+    counted = []
     for _ in range(8):
-        await asyncio.sleep(0.02)
         async with sessions.open("chat:1") as session:
             session.data["n"] += 1
-            n = max(n, session.data["n"])
+            counted.append(session.data["n"])
+        clock.passes(HOUR / 4)
 
-    assert n < 8
-    assert (await sessions.read("chat:1") or {"n": 0})["n"] < 8
+    assert counted == [1, 2, 3, 4, 1, 2, 3, 4]
 
 
-async def test_the_end_of_a_session_loses_no_update_of_the_next(storage: MemoryStorage[Any]) -> None:
-    sessions = [Sessions(storage, initial=lambda: {"n": 0}, idle_timeout=SHORT, lock=False) for _ in range(4)]
+async def test_the_end_of_a_session_loses_no_update_of_the_next(storage: MemoryStorage[Any], clock: Clock) -> None:
+    sessions = [Sessions(storage, initial=lambda: {"n": 0}, idle_timeout=HOUR, lock=False) for _ in range(4)]
     async with sessions[0].open("chat:1") as session:
         session.data["n"] = 7
-    await asyncio.sleep(SHORT.total_seconds())
+    clock.passes(HOUR)
 
     def add(session: Any) -> None:
         session.data["n"] += 1
@@ -248,11 +275,11 @@ async def test_the_end_of_a_session_loses_no_update_of_the_next(storage: MemoryS
     assert await sessions[0].read("chat:1") == {"n": 4}
 
 
-async def test_a_note_of_use_never_conflicts(storage: MemoryStorage[Any]) -> None:
-    sessions = Sessions(storage, initial=dict, idle_timeout=SHORT, on_conflict="raise", lock=False)
+async def test_a_note_of_use_never_conflicts(storage: MemoryStorage[Any], clock: Clock) -> None:
+    sessions = Sessions(storage, initial=dict, idle_timeout=HOUR, on_conflict="raise", lock=False)
     async with sessions.open("chat:1") as session:
         session.data["n"] = 1
-    await asyncio.sleep(SHORT.total_seconds() / 4)
+    clock.passes(HOUR / 4)
 
     async with sessions.open("chat:1"), sessions.open("chat:1") as other:
         other.data["n"] = 2
@@ -261,21 +288,31 @@ async def test_a_note_of_use_never_conflicts(storage: MemoryStorage[Any]) -> Non
 
 
 async def test_sliding_starts_the_storages_lifetime_anew_when_nothing_changes() -> None:
-    ttl = timedelta(milliseconds=120)
-    storage = MemoryStorage[Any](ttl=ttl)
-    sliding, fixed = (Sessions(storage, initial=dict, sliding=sliding) for sliding in (True, False))
-    for key in ("slides", "ends"):
-        async with sliding.open(key) as session:
-            session.data["n"] = 1
+    class Touched(MemoryStorage[Any]):
+        touches = 0
 
-    for _ in range(4):
-        await asyncio.sleep(ttl.total_seconds() / 3)
-        async with sliding.open("slides") as session:
-            assert session.data == {"n": 1}
-        async with fixed.open("ends"):
-            pass
+        async def renew(self, name: str) -> bool:
+            self.touches += 1
+            return await super().renew(name)
 
-    assert await fixed.read("ends") is None
+    storage = Touched(ttl=HOUR)
+    sliding, fixed = (Sessions(storage, initial=lambda: {"n": 0}, sliding=sliding) for sliding in (True, False))
+
+    async with sliding.open("chat:1"):
+        assert storage.touches == 0  # there is no record yet
+    async with sliding.open("chat:1") as session:
+        session.data["n"] = 1
+    async with fixed.open("chat:1"), fixed.open("chat:2"):
+        pass
+    async with sliding.lazy("chat:1"):
+        pass
+    assert storage.touches == 0
+
+    async with sliding.open("chat:1"):
+        pass
+    async with sliding.lazy("chat:1") as lazy:
+        await lazy
+    assert storage.touches == 2
 
 
 async def test_new_fields_of_initial_reach_old_sessions_if_that_is_wanted(storage: MemoryStorage[Any]) -> None:

@@ -320,7 +320,7 @@ async def test_an_idle_lock_leaves_nothing_behind(sessions: Sessions[Any]) -> No
     async with asyncio.TaskGroup() as tasks:
         for number in range(100):
             tasks.create_task(sessions.update(f"chat:{number % 10}", put(pizza=1)))
-    assert sessions._lock._waiting == {}  # type: ignore[attr-defined]
+    assert sessions.lock._waiting == {}  # type: ignore[attr-defined]
 
 
 async def test_update_saves_what_a_function_changes_and_returns_what_it_returns(sessions: Sessions[Any]) -> None:

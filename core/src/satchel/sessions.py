@@ -111,16 +111,8 @@ class Sessions(Generic[V]):
             LockTimeoutError: another task kept the session for longer than `timeout`.
             SessionAlreadyOpenError: this task has it open.
         """
-        session = await self.strict(update)
-        async with AsyncExitStack() as stack:
-            if session.key is not None:
-                session.take(await stack.enter_async_context(self.lock.hold(session.key)))
-                await session.load()
-            try:
-                yield session
-                await session.commit()
-            finally:
-                session.close()
+        async with self.using(await self.strict(update)) as session:
+            yield session
 
     @asynccontextmanager
     async def lazy(self, update: object) -> AsyncIterator[LazySession[V]]:
@@ -249,7 +241,25 @@ class Sessions(Generic[V]):
         key = update if isinstance(update, str) else await settled(self._key(update))
         return None if key is None else check_key(self._prefix + check_key(key))
 
-    # What groups call.
+    @property
+    def is_locked(self) -> bool:
+        """Whether one session is open once at a time."""
+        return not isinstance(self.lock, Unlocked)
+
+    # What groups and the blocking facade call.
+
+    @asynccontextmanager
+    async def using(self, session: Session[V]) -> AsyncIterator[Session[V]]:
+        """Lock and load a session for the length of a block, and save it at its end."""
+        async with AsyncExitStack() as stack:
+            if session.key is not None:
+                session.take(await stack.enter_async_context(self.lock.hold(session.key)))
+                await session.load()
+            try:
+                yield session
+                await session.commit()
+            finally:
+                session.close()
 
     async def strict(self, update: object) -> Session[V]:
         """Make the session of an update; it is to be locked and loaded yet."""
