@@ -21,6 +21,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from satchel_conformance.http2 import DATA, GOAWAY, HEADERS, PREFACE, RST_STREAM, Frames
 from satchel_conformance.proxy import BlackHole, Cut, Delay, Drip, Fault, Proxy, Refuse, Truncate
 
 pytestmark = pytest.mark.timeout(30)
@@ -418,6 +419,92 @@ async def test_tls_passes_and_its_handshake_is_seen_as_round_trips() -> None:
                 with proxy.counting() as warm:
                     await client.ask(b"hello")
                 assert (warm.round_trips, warm.connections) == (1, 0)
+
+
+PING, WINDOW_UPDATE = 6, 8
+
+
+def frame(kind: int, payload: bytes = b"") -> bytes:
+    return len(payload).to_bytes(3) + bytes([kind, 0, 0, 0, 0, 1]) + payload
+
+
+class Housekeeper(Echo):
+    """A server of HTTP/2 as far as its frames go: it widens the window for all data, and answers once a request ends."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.connections[writer] = task
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readexactly(len(PREFACE))
+            while header := await reader.readexactly(9):
+                payload = await reader.readexactly(int.from_bytes(header[:3]))
+                if header[3] == PING:
+                    writer.write(frame(PING, payload))
+                elif header[3] == DATA:
+                    writer.write(frame(WINDOW_UPDATE, b"1234"))
+                if payload == b"end":
+                    writer.write(frame(HEADERS) + frame(DATA, LARGE) + frame(HEADERS, b"ok"))
+        writer.close()
+
+
+async def answered(client: Client) -> None:
+    await client.reader.readuntil(frame(HEADERS, b"ok"))
+
+
+@asynccontextmanager
+async def to_housekeeper() -> AsyncIterator[tuple[Proxy, Client]]:
+    async with Housekeeper() as server:
+        with Proxy("127.0.0.1", server.port) as proxy:
+            async with connected(proxy) as client:
+                client.send(PREFACE + frame(HEADERS, b"end"))
+                await answered(client)
+                client.send(frame(PING))  # left open on purpose: it is answered, but is no request
+                yield proxy, client
+
+
+async def test_of_http2_a_request_is_counted_and_no_ping_and_no_window() -> None:
+    async with to_housekeeper() as (proxy, client):
+        with proxy.counting() as count:
+            for _ in range(3):
+                client.send(frame(PING))
+                client.send(frame(HEADERS) + frame(DATA, LARGE))
+                await client.reader.readuntil(frame(WINDOW_UPDATE, b"1234"))
+                client.send(frame(DATA, b"end"))
+                await answered(client)
+                client.send(frame(WINDOW_UPDATE, b"1234"))
+        assert (count.round_trips, count.connections) == (3, 0)
+
+
+async def test_of_http2_a_fault_strikes_a_request_and_no_ping() -> None:
+    async with to_housekeeper() as (proxy, client):
+        struck = proxy.arm(Cut(before="request"), times=1)
+        client.send(frame(PING, b"12345678"))
+        await client.reader.readuntil(frame(PING, b"12345678"))
+        assert not struck.done()
+        client.send(frame(HEADERS, b"end"))
+        with pytest.raises(ConnectionResetError):
+            await answered(client)
+        assert await strikes(struck)
+
+
+async def test_of_http2_a_request_that_was_given_up_is_not_waited_for() -> None:
+    async with to_housekeeper() as (proxy, client):
+        with proxy.counting() as count:
+            client.send(frame(HEADERS) + frame(RST_STREAM) + frame(HEADERS, b"end"))
+            await answered(client)
+        assert count.round_trips == 2
+
+
+@pytest.mark.parametrize("size", [1, 5, 9, 10, 1000])
+def test_frames_are_found_in_whatever_pieces_they_come(size: int) -> None:
+    kinds = [HEADERS, DATA, PING, GOAWAY, HEADERS]
+    sent = PREFACE + b"".join(
+        frame(kind, b"x" * length) for kind, length in zip(kinds, (3, 300, 8, 0, 70), strict=True)
+    )
+    frames = Frames(len(PREFACE))
+    pieces = [sent[start : start + size] for start in range(0, len(sent), size)]
+    assert [kind for piece in pieces for kind in frames.begun(piece)] == kinds
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from satchel import InvalidKeyError, MemoryStorage, Sessions, per_chat, per_user, per_user_in_chat, session_key
+from satchel.keys import after
 
 
 @pytest.mark.parametrize(
@@ -97,3 +98,18 @@ async def test_a_key_function_may_be_asynchronous() -> None:
     sessions = Sessions(MemoryStorage(), key=key, initial=dict)
     async with sessions.open(Thing(id=3)) as session:
         assert session.key == "tenant:3"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "end"),
+    [
+        ("satchel:", "satchel;"),
+        ("satchel:chat", "satchel:chau"),
+        ("a\ud7ff", "a\ue000"),
+        ("a\U0010ffff\U0010ffff", "b"),
+    ],
+)
+def test_the_end_of_a_prefix_is_the_first_string_behind_all_that_start_with_it(prefix: str, end: str) -> None:
+    assert after(prefix) == end
+    for rest in ("", "\0", "z", "\U0010ffff", "\U0010ffff" * 3):
+        assert (prefix + rest).encode() < end.encode()

@@ -76,3 +76,9 @@ def test_parts_are_decoded() -> None:
     )
     assert url.take("ttl", str) == "2h"
     assert url.rest() == "redis://us%40er:p%2Fw@[::1]:6380/a%20b?x=1"
+
+
+def test_what_the_driver_is_to_read_is_left_in_the_query() -> None:
+    url = StorageURL("mongodb://a,b/db?ttl=2h&retryWrites=true&namespace=bot&create=no&w=majority")
+    assert url.common({"namespace": "mine"}) == {"ttl": timedelta(hours=2), "namespace": "mine", "create": False}
+    assert url.rest() == "mongodb://a,b/db?retryWrites=true&w=majority"

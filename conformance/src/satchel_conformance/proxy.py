@@ -8,7 +8,8 @@
         proxy.arm(Cut(before="answer"), times=1)
 
 It knows no protocol, so TLS passes. To it a *request* is a burst: the bytes that a client sends on one connection
-before it is sent any byte back. Pipelined commands are one request; the steps of a handshake are one each.
+before it is sent any byte back. Pipelined commands are one request; the steps of a handshake are one each. Only of
+HTTP/2 without TLS it knows what is housekeeping, and takes that for neither a request nor an answer.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, TypeVar
 from urllib.parse import urlsplit
+
+from satchel_conformance.http2 import ANSWERS, HEADERS, PREFACE, RST_STREAM, Frames
 
 T = TypeVar("T")
 
@@ -263,6 +266,7 @@ class _Connection:
         self.asked = 0  # how many bytes that were
         self.quiet = 0.0  # when it has been quiet for long enough
         self.told = 0  # how many bytes of the answer it was sent
+        self.frames: tuple[Frames, Frames] | None = None  # of the client and of the server, if they speak HTTP/2
         # A black hole swallows the server's greeting, too; any other fault waits for a request.
         self.armed = traffic.armed if traffic.armed and isinstance(traffic.armed.fault, BlackHole) else None
         for end in (client, server):
@@ -287,9 +291,12 @@ class _Connection:
         self.server.close()
 
     async def up(self) -> None:
+        first = True
         while data := await self.loop.sock_recv(self.client, _CHUNK):
-            if not self.asking:
-                self.asking, self.asked, self.told, self.armed = True, 0, 0, self.traffic.request()
+            if first and data.startswith(PREFACE):
+                self.frames = Frames(len(PREFACE)), Frames()
+            first = False
+            self.notice(data)
             self.asked += len(data)
             self.quiet = self.loop.time() + QUIET * (1 if self.asked < 4096 else 10)
             self.traffic.add(bytes_up=len(data))
@@ -301,6 +308,14 @@ class _Connection:
             else:
                 await self.loop.sock_sendall(self.server, data)
         self.server.shutdown(socket.SHUT_WR)
+
+    def notice(self, data: bytes) -> None:
+        """See whether a request begins with what the client has sent."""
+        for frame in self.frames[0].begun(data) if self.frames else (HEADERS,):
+            if frame == RST_STREAM:  # it has given up, and there may be no answer
+                self.asking = False
+            elif frame == HEADERS and not self.asking:
+                self.asking, self.asked, self.told, self.armed = True, 0, 0, self.traffic.request()
 
     async def down(self) -> None:
         while data := await self.loop.sock_recv(self.server, _CHUNK):
@@ -349,7 +364,8 @@ class _Connection:
 
     async def tell(self, data: bytes) -> None:
         if data:
-            self.asking = False
+            if not self.frames or not ANSWERS.isdisjoint(list(self.frames[1].begun(data))):
+                self.asking = False
             self.told += len(data)
             self.traffic.add(bytes_down=len(data))
             await self.loop.sock_sendall(self.client, data)

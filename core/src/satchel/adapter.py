@@ -380,8 +380,8 @@ class EncodedStorage(Generic[V]):
 
     def _encode(self, key: str, value: V) -> Payload:
         try:
-            payload = self.codec.encode(value)
-        except UnsupportedValueError as error:
+            payload = self.codec.bound(self._name(key)).encode(value)
+        except (UnsupportedValueError, ValueTooLargeError) as error:
             error.add_note(f"in the value for {show(key)}")
             raise
         limit = self.capabilities.max_value_bytes
@@ -393,9 +393,9 @@ class EncodedStorage(Generic[V]):
 
     def _decode(self, key: str, payload: Payload) -> V:
         try:
-            return self.codec.decode(payload)
-        except CorruptValueError as error:
-            raise CorruptValueError(f"{show(key)} in {self.where} is {error}") from error.__cause__
+            return self.codec.bound(self._name(key)).decode(payload)
+        except (CorruptValueError, ConfigurationError) as error:
+            raise type(error)(f"{show(key)} in {self.where} is {error}") from error.__cause__
 
     async def _call(self, hook: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         if self._loop is None or self._loop is not asyncio.get_running_loop():

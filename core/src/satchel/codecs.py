@@ -28,6 +28,50 @@ class Codec(Generic[V]):
         """The codec without what compresses and encrypts: equal values always become the same bytes."""
         return self
 
+    def bound(self, name: str) -> "Codec[V]":
+        """Return the codec for the record of this name, which an encrypted one ties what it makes to."""
+        return self
+
+    def compressed(self, *, threshold: int = 512, limit: int = 64 * 1024 * 1024) -> "Codec[V]":
+        """Return this codec with what it makes deflated by zlib; records that are not compressed yet stay readable.
+
+            storage = SQLiteStorage("bot.db", codec=JSON.compressed())
+
+        Args:
+            threshold: what has fewer bytes stays as it is, as does what would not become smaller.
+            limit: the most bytes before compression. More is refused on writing, and on reading, where a few stored
+                bytes could else fill the memory.
+
+        Raises:
+            ConfigurationError: a number is not positive, or the codec compresses or encrypts already.
+        """
+        from satchel.compression import CompressedCodec
+
+        return CompressedCodec(self, threshold, limit)
+
+    def encrypted(self, keys: "str | Iterable[str]", *, reads_plain: bool = False) -> "Codec[V]":
+        """Return this codec with what it makes encrypted, and tied to its record: a copy in another one is refused.
+
+            storage = SQLiteStorage("bot.db", codec=JSON.compressed().encrypted(os.environ["SATCHEL_KEYS"]))
+
+        The first key encrypts and all of them decrypt, so to change keys put the new one before the old one. Keys are
+        made by `satchel.encryption.generate_key()`. Needs `pip install "satchel[encryption]"`. What a stolen database
+        still tells is said in `satchel.encryption`.
+
+        Args:
+            keys: one or more keys of 32 bytes in Base64; in one string they are separated by commas or spaces.
+            reads_plain: what was written before there was encryption is read, too. Whoever can write to the database
+                can then put forged records there, so it is for the time of the change.
+
+        Raises:
+            ConfigurationError: cryptography is missing, a key is none, or the codec encrypts already.
+        """
+        try:
+            from satchel.encryption import EncryptedCodec
+        except ImportError as error:
+            raise ConfigurationError('encrypted() needs cryptography: pip install "satchel[encryption]"') from error
+        return EncryptedCodec(self, keys, reads_plain=reads_plain)
+
     def encode(self, value: V) -> bytes:
         """Return the bytes to store for `value`.
 

@@ -58,6 +58,10 @@ class StorageClosedError(StorageError):
     """The storage was used after `aclose()`."""
 
 
+class ReadOnlyError(StorageError):
+    """The storage was opened for reading only, and asked to change something."""
+
+
 class ConfigurationError(StorageError):
     """The storage cannot work as it was configured: a URL, an option, a password, a right, a missing table."""
 

@@ -123,6 +123,16 @@ def unescape(text: str) -> str:
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text) if "%" in text else text
 
 
+def after(prefix: str) -> str:
+    """Return the first string that is greater than all that start with `prefix`, in the order of code points.
+
+    That is also the order of UTF-8 bytes: a backend that keeps names in it finds a prefix as a range of its index.
+    """
+    start = prefix.rstrip("\U0010ffff")
+    following = ord(start[-1]) + 1
+    return start[:-1] + chr(0xE000 if following == 0xD800 else following)
+
+
 def show(text: str) -> str:
     """Return `text` for a message: quoted, on one line, shortened."""
     return ascii(text) if len(text) <= 80 else ascii(text[:77]) + "..."

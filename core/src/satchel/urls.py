@@ -112,14 +112,19 @@ class StorageURL:
         Raises:
             ConfigurationError: the query has something that nobody took.
         """
+        options = self.common(given)
+        if self._query:
+            raise ConfigurationError(f"{self.scheme}:// has no option {', '.join(sorted(self._query))}")
+        return options
+
+    def common(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Do as `options` does, but leave what else there is in the query for the driver: it is in `rest`."""
         common = {
             "namespace": self.take("namespace", str),
             "ttl": self.take("ttl", duration),
             "timeout": self.take("timeout", duration),
             "create": self.take("create", boolean),
         }
-        if self._query:
-            raise ConfigurationError(f"{self.scheme}:// has no option {', '.join(sorted(self._query))}")
         return {name: value for name, value in common.items() if value is not None} | given
 
     def rest(self) -> str:

@@ -24,6 +24,7 @@ from satchel import (
     StorageURL,
     Threads,
 )
+from satchel.keys import after
 from satchel.storage import V
 
 _SCHEMA: Final = """
@@ -149,7 +150,7 @@ class SQLiteStorage(EncodedStorage[V]):
 
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
         """Select 500 names at a time, in order."""
-        start, end = prefix, _after(prefix)
+        start, end = prefix, after(prefix)
         while page := await self._thread.run(self._page, {"start": start, "end": end, "now": _now()}):
             yield page
             start = page[-1] + "\x01"  # names have no control characters, so nothing is between
@@ -309,10 +310,3 @@ def _now() -> int:
 
 def _bytes(column: str | bytes) -> Payload:
     return column.encode() if isinstance(column, str) else column
-
-
-def _after(prefix: str) -> str:
-    """Return the first string that is greater than all that start with `prefix`, in the order of code points."""
-    start = prefix.rstrip("\U0010ffff")
-    following = ord(start[-1]) + 1
-    return start[:-1] + chr(0xE000 if following == 0xD800 else following)
