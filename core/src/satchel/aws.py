@@ -1,0 +1,402 @@
+"""What adapters over boto3 share: a client made and used in threads, requests that are sent once, errors in words.
+
+Core itself never imports this module, and does not depend on boto3; the adapters that do, do.
+"""
+
+import asyncio
+import random
+import re
+import ssl
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from boto3.resources.base import ServiceResource
+from botocore import exceptions as driver
+from botocore.client import BaseClient
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from botocore.loaders import create_loader
+from botocore.parsers import ResponseParserError
+
+from satchel.errors import ConfigurationError, StorageError, StorageUnavailableError
+from satchel.threads import Threads, positive
+from satchel.urls import StorageURL
+
+T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
+
+MAX_CONNECTIONS: Final = 32
+
+# Refused before anything was done, so that the same request may be sent again:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html and
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html
+THROTTLED: Final = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AccountProblem", "403"})
+_UNKNOWN: Final = frozenset(
+    {
+        "AuthFailure",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "InvalidToken",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException"})
+_SKEWED: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed"})
+_ELSEWHERE: Final = frozenset(
+    {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
+)
+_DROPPED: Final = (driver.ConnectionClosedError, driver.IncompleteReadError, driver.ResponseStreamingError)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.025, 2.0  # seconds
+_REGION: Final = re.compile(r"[a-z0-9-]{1,63}")
+_LOADER: Final = create_loader()  # reading what the service looks like is most of what it takes to make a client
+
+
+class AWS:
+    """A client of boto3's, its own or one that is passed in, used from threads.
+
+    Every request is sent once, whatever retries the client is configured to make: sent again after its answer was
+    lost, a conditional write would meet its own traces and report a conflict that there was not. Only what the server
+    refused for being too much is sent again, after a pause of random length.
+
+    Args:
+        service: as boto3 names it.
+        client: a client or resource of boto3's for this service; None to make one, which the rest is for.
+        region: as in `eu-west-1`; by default what the environment or the profile says.
+        endpoint_url: where the service is, if not at AWS.
+        profile: of the AWS configuration files.
+        max_connections: how many requests may be under way at once.
+        timeout: how long a call may take.
+        settings: more for `botocore.config.Config`.
+
+    Raises:
+        ConfigurationError: an argument makes no sense, or does not go with `client`.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        client: object = None,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+        max_connections: int | None = None,
+        timeout: timedelta,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._service = service
+        self._seconds = timeout.total_seconds()
+        self._given = {"region": region, "endpoint_url": endpoint_url, "profile": profile}
+        self._settings = settings or {}
+        self._connections = positive("max_connections", MAX_CONNECTIONS if max_connections is None else max_connections)
+        self._own = client is None
+        self._client: Any = None
+        self._ours = threading.local()
+        self._closed = False
+        self._check()
+        if client is not None:
+            self._client = self._checked(client)
+            self._connections = min(self._connections, self._client.meta.config.max_pool_connections)
+            self._listen()
+        self._threads = Threads(self._connections, f"satchel-{service}")
+
+    async def open(self) -> None:
+        """Make the client, which reads files and may ask the machine for its credentials."""
+        if self._client is None:
+            self._client = await self._threads.run(self._make)
+            self._listen()
+
+    async def run(self, work: Callable[[Any], T], *, reads: bool = False) -> T:
+        """Do something with the client, in a thread.
+
+        Args:
+            work: takes the client, and makes requests.
+            reads: they change nothing, so they may be made once more after a lost connection.
+        """
+        backoff = Backoff(self._seconds)
+        while True:
+            try:
+                return await self._threads.run(lambda: self._work(work))
+            except ClientError as error:
+                if code_of(error) not in THROTTLED or not await backoff.pause():
+                    raise
+            except _DROPPED:
+                if not reads:
+                    raise
+                reads = False
+
+    async def call(self, operation: str, *, reads: bool = False, **request: Any) -> Any:
+        """Make one request; `operation` is the client's method."""
+        return await self.run(lambda client: getattr(client, operation)(**request), reads=reads)
+
+    def close(self) -> None:
+        """Close the client, unless it was passed in, and let the threads end."""
+        self._closed = True
+        self._threads.close()
+        if self._client is not None and self._own:
+            self._client.close()
+        elif self._client is not None:
+            self._unlisten()
+
+    def _check(self) -> None:
+        region, endpoint_url, profile = self._given.values()
+        if not self._own and (named := [name for name, value in self._given.items() if value is not None]):
+            raise ConfigurationError(f"{named[0]} is the client's own: give one of the two")
+        if region is not None and not _REGION.fullmatch(region):
+            raise ConfigurationError(f"region is {region!r}; it is one such as eu-west-1")
+        if endpoint_url is not None:
+            _check_endpoint(endpoint_url)
+        if profile == "":
+            raise ConfigurationError("profile is empty")
+
+    def _checked(self, client: object) -> Any:
+        """Return a client that can be worked with."""
+        inner = client.meta.client if isinstance(client, ServiceResource) else client
+        # The clients of aiobotocore derive from those of botocore, but return coroutines.
+        foreign = any(kind.__module__.startswith("aiobotocore") for kind in type(inner).__mro__)
+        if not isinstance(inner, BaseClient) or foreign:
+            kind = f"{type(client).__module__}.{type(client).__name__}"
+            raise ConfigurationError(f'client is one of boto3.client("{self._service}"), not {kind}')
+        if inner.meta.service_model.service_name != self._service:
+            raise ConfigurationError(
+                f'client is one of boto3.client("{self._service}"), not of {inner.meta.service_model.service_name}'
+            )
+        return inner
+
+    def _make(self) -> Any:
+        """Make a client from a session of its own: the default one is not for threads."""
+        region, endpoint_url, profile = self._given.values()
+        session = botocore.session.Session(profile=profile)
+        session.register_component("data_loader", _LOADER)
+        if endpoint_url is not None and region is None and session.get_config_variable("region") is None:
+            region = "us-east-1"  # what is not at AWS mostly does not care, but requests are signed for one
+        made = boto3.Session(botocore_session=session, region_name=region)
+        config = Config(
+            connect_timeout=self._seconds / 4,  # so that there is time for another address
+            read_timeout=self._seconds,
+            max_pool_connections=self._connections,
+            retries={"total_max_attempts": 1},
+            tcp_keepalive=True,
+            user_agent_extra="satchel",
+            **self._settings,
+        )
+        if session.get_credentials() is None:
+            raise driver.NoCredentialsError
+        make: Callable[..., Any] = made.client
+        return make(self._service, endpoint_url=endpoint_url, config=config)
+
+    def _work(self, work: Callable[[Any], T]) -> T:
+        self._ours.flag = True
+        try:
+            return work(self._client)
+        finally:
+            if self._closed and self._own:  # while this went on
+                self._client.close()
+
+    def _listen(self) -> None:
+        events, name = self._client.meta.events, self._service
+        events.register_last(f"before-call.{name}", self._at_once)  # behind what adds the header
+        events.register_first(f"needs-retry.{name}", self._once)  # before what sends again
+        events.register(f"after-call.{name}", self._whole)
+
+    def _unlisten(self) -> None:
+        for event, handler in {
+            "before-call": self._at_once,
+            "needs-retry": self._once,
+            "after-call": self._whole,
+        }.items():
+            self._client.meta.events.unregister(f"{event}.{self._service}", handler)
+
+    def _at_once(self, params: Any, **_: Any) -> None:
+        """Send a body with its head. To wait until the server has seen the head is one more round trip."""
+        if hasattr(self._ours, "flag"):
+            params["headers"].pop("Expect", None)
+
+    def _once(self, response: Any, operation: Any, caught_exception: Exception | None, **_: Any) -> None:
+        """Keep a client from sending a request of ours again; it asks when one has failed.
+
+        Redirects to the right region go on.
+        """
+        if not hasattr(self._ours, "flag"):
+            return
+        if caught_exception is not None:
+            raise caught_exception
+        if response[0].status_code >= 500 or response[1].get("Error", {}).get("Code") in THROTTLED:
+            raise ClientError(response[1], operation.name)
+
+    def _whole(self, http_response: Any, model: Any, **_: Any) -> None:
+        """Refuse an answer that is cut off, which botocore takes for a shorter one: that there is no such item.
+
+        It does not compare the length of an answer with what its head says, unless it is a stream, and Python's
+        http.client takes an end among the headers for the end of all.
+        """
+        if not hasattr(self._ours, "flag") or http_response.status_code == 204 or model.http["method"] == "HEAD":
+            return
+        length = http_response.headers.get("content-length", "")
+        if length.isdigit():
+            stream = model.has_streaming_output and http_response.status_code < 300
+            whole = stream or len(http_response.content) == int(length)
+        else:
+            whole = "transfer-encoding" in http_response.headers
+        if not whole:
+            raise driver.ConnectionClosedError(endpoint_url=http_response.url)
+        kind = http_response.headers.get("content-type", "")
+        if (
+            model.service_model.metadata["protocol"] == "json"
+            and "json" not in kind
+            and http_response.status_code < 300
+        ):
+            raise ResponseParserError(f"an answer of the type {kind}")  # botocore would take it for an empty one
+
+
+class Backoff:
+    """Pauses of random length, up to twice as long each time: who was refused at once does not come back at once.
+
+    Args:
+        seconds: how long a call may take; for half of that there are pauses.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._end = asyncio.get_running_loop().time() + seconds / 2
+        self._longest = _FIRST_PAUSE
+
+    async def pause(self) -> bool:
+        """Wait and return True, or return False if it is too late for that."""
+        if asyncio.get_running_loop().time() > self._end:
+            return False
+        await asyncio.sleep(random.uniform(0, self._longest))
+        self._longest = min(self._longest * 2, _LONGEST_PAUSE)
+        return True
+
+
+async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await all, and raise the first error only when nothing runs any more."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return [task.result() for task in tasks]
+
+
+def take_options(parsed: StorageURL) -> dict[str, Any]:
+    """Take from a URL what every service of AWS has: `region`, `endpoint_url`, `profile` and `max_connections`."""
+    taken: dict[str, Any] = {name: parsed.take(name, str) for name in ("region", "endpoint_url", "profile")}
+    taken["max_connections"] = parsed.take("max_connections", int)
+    return {name: value for name, value in taken.items() if value is not None}
+
+
+def place_of(client: object, region: str | None, endpoint_url: str | None) -> str:
+    """Return the query of a URL that says where a service is."""
+    if client is not None:
+        endpoint_url = getattr(getattr(client, "meta", None), "endpoint_url", None)
+    return f"?endpoint_url={endpoint_url}" if endpoint_url else f"?region={region}" if region else ""
+
+
+def code_of(error: ClientError) -> str:
+    """Return the code of an error that a server answered with."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def translate(error: Exception, where: str) -> StorageError | None:
+    """Say what an error of botocore's means, or return None if that depends on the service."""
+    match error:
+        case ClientError():
+            return _refused(error, where)
+        case driver.NoCredentialsError() | driver.PartialCredentialsError() | driver.CredentialRetrievalError():
+            return ConfigurationError(
+                f"{where} needs AWS credentials, and none were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, or give the machine a role"
+            )
+        case driver.TokenRetrievalError() | driver.UnauthorizedSSOTokenError() | driver.SSOTokenLoadError():
+            return ConfigurationError(f"{where} needs a new login: aws sso login")
+        case driver.NoRegionError():
+            return ConfigurationError(f"{where} needs a region: region=, AWS_REGION, or one in the profile")
+        case driver.ProfileNotFound() | driver.ConfigNotFound() | driver.ConfigParseError():
+            return ConfigurationError(f"{where} cannot use the AWS configuration: {_line(error)}")
+        case driver.SSLError():
+            untrusted = _in_chain(error, ssl.SSLCertVerificationError)
+            why = untrusted.verify_message if untrusted else _line(error.kwargs.get("error"))
+            return ConfigurationError(f"{where} has no certificate to trust: {why}")
+        case driver.ConnectTimeoutError() | driver.ReadTimeoutError():
+            return StorageUnavailableError(f"{where} did not answer in time")
+        case driver.EndpointConnectionError() | driver.ProxyConnectionError():
+            cause = _in_chain(error.kwargs.get("error"), OSError)
+            return StorageUnavailableError(
+                f"{where} cannot be reached{f': {cause.strerror or cause}' if cause else ''}"
+            )
+        case driver.HTTPClientError() | driver.IncompleteReadError() | driver.ConnectionError():
+            return StorageUnavailableError(f"{where} closed the connection")
+        case ResponseParserError():
+            return StorageUnavailableError(f"{where} gives answers that make no sense")
+        case _:
+            return None
+
+
+def _refused(error: ClientError, where: str) -> StorageError | None:
+    code, status = code_of(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in THROTTLED:
+        return StorageUnavailableError(f"{where} is asked for more than it gives: {code}")
+    if code in _UNKNOWN:
+        return ConfigurationError(f"{where} does not take the AWS credentials given: {code}")
+    if code in _EXPIRED:
+        return ConfigurationError(f"{where} does not take the AWS credentials given any more: {code}")
+    if code in _SKEWED:
+        return ConfigurationError(f"{where} finds the clock of this machine wrong: {code}")
+    if code in _ELSEWHERE:
+        return ConfigurationError(f"{where} is in another region: {code}")
+    if code in _DENIED or "AccessDenied" in code:
+        said = error.response.get("Error", {}).get("Message") or ""
+        return ConfigurationError(
+            f"{where} forbids its user a call: {error.operation_name}. {_line(said)}".rstrip(". ")
+        )
+    if status == 403:
+        return ConfigurationError(f"{where} forbids its user a call: {error.operation_name} ({code})")
+    if status >= 500 or code in ("RequestTimeout", "RequestTimeoutException"):
+        return StorageUnavailableError(f"{where} has trouble: {code}")
+    return None
+
+
+def _check_endpoint(endpoint_url: str) -> None:
+    wrong = ConfigurationError("endpoint_url is one such as http://localhost:8000")
+    try:
+        parts = urlsplit(endpoint_url)
+        fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.query
+    except ValueError:
+        raise wrong from None
+    if not fine:
+        raise wrong
+    if "@" in parts.netloc:
+        raise ConfigurationError("endpoint_url holds no user and password: credentials come from the environment")
+
+
+def _in_chain(error: BaseException | None, kind: type[E]) -> E | None:
+    """Return the first error of a kind among those that led to `error`."""
+    while error is not None and not isinstance(error, kind):
+        inner = getattr(error, "reason", None)  # urllib3 keeps it there
+        error = inner if isinstance(inner, BaseException) else error.__cause__ or error.__context__
+    return error
+
+
+def _line(text: object) -> str:
+    """Return what a driver or a server says on one line, shortened."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= 300 else line[:297] + "..."
