@@ -1,0 +1,5 @@
+"""Satchel sessions in PostgreSQL."""
+
+from satchel_postgres.storage import PostgresStorage
+
+__all__ = ["PostgresStorage"]

@@ -1,0 +1,162 @@
+"""The statements about one table. Each is one round trip; names in them are quoted, values are parameters."""
+
+import hashlib
+import re
+from typing import Final
+
+from psycopg.sql import Identifier
+
+from satchel import ConfigurationError
+
+LAYOUT: Final = 1
+"""The number of the layout at rest, in the comment of the table."""
+
+_PART: Final = r'("(?:[^"]|"")+"|[^".]+)'
+_NAME: Final = re.compile(rf"(?:{_PART}\.)?{_PART}")
+_LONGEST_NAME: Final = 63  # bytes; PostgreSQL cuts off the rest (Documentation, "Lexical Structure", 4.1.1)
+_END_OF_TIME: Final = 10**15  # milliseconds, 31 700 years; timestamps end with the year 294276 (8.5 Date/Time Types)
+
+_SCHEMA: Final = """\
+CREATE TABLE IF NOT EXISTS {table} (
+    key text COLLATE "C" PRIMARY KEY,
+    payload json,
+    payload_bytes bytea,
+    expires_at timestamptz,{jsonb}
+    CHECK (num_nonnulls(payload, payload_bytes) = 1)
+);
+CREATE INDEX IF NOT EXISTS {index} ON {table} (expires_at) WHERE expires_at IS NOT NULL;
+COMMENT ON TABLE {table} IS 'Satchel sessions, layout {layout}';
+"""
+JSONB: Final = "payload_jsonb jsonb GENERATED ALWAYS AS (payload::jsonb) STORED"
+_GRANTS: Final = "GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user};\n"
+# Of several that find no table at once, the first creates it. (IF NOT EXISTS alone fails for some of the others.)
+_CREATE_TABLE: Final = "SELECT pg_advisory_xact_lock(hashtextextended('satchel', 0));\n{schema}"
+_LOOK: Final = """
+SELECT pg_backend_pid()::text, current_setting('server_encoding'), current_setting('fsync'),
+    current_setting('synchronous_commit'), row_security_active(to_regclass(%(table)s))::text, (
+        SELECT json_object_agg(attname, format_type(atttypid, NULL))::text FROM pg_attribute
+        WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped
+    )
+"""
+_VALUE: Final = "coalesce(old.payload_bytes, convert_to(old.payload::text, 'UTF8'))"
+_DIGEST: Final = f"sha256({_VALUE})"
+_ALIVE: Final = "(old.expires_at IS NULL OR old.expires_at > clock_timestamp())"
+_GET: Final = f"SELECT {_VALUE} FROM {{table}} AS old WHERE key = %(key)s AND {_ALIVE}"
+_GET_MANY: Final = f"SELECT key, {_VALUE} FROM {{table}} AS old WHERE key = ANY(%(keys)s::text[]) AND {_ALIVE}"
+_ON_CONFLICT: Final = """
+ON CONFLICT (key) DO UPDATE
+SET payload = excluded.payload, payload_bytes = excluded.payload_bytes, expires_at = {end}
+"""
+_PUT: Final = f"""
+INSERT INTO {{table}} AS old (key, payload, payload_bytes, expires_at)
+VALUES (%(key)s, %(payload)s::json, %(bytes)s::bytea, {{end}}) {_ON_CONFLICT}
+"""
+_PUT_MANY: Final = f"""
+INSERT INTO {{table}} AS old (key, payload, payload_bytes, expires_at)
+SELECT new.key, new.payload::json, new.payload_bytes, {{end}}
+FROM unnest(%(keys)s::text[], %(payload)s::text[], %(bytes)s::bytea[]) AS new (key, payload, payload_bytes)
+{_ON_CONFLICT}
+"""
+_CREATE: Final = f"{_PUT} WHERE old.expires_at <= clock_timestamp() RETURNING encode({_DIGEST}, 'hex')"
+_REPLACE: Final = f"""
+UPDATE {{table}} AS old SET payload = %(payload)s::json, payload_bytes = %(bytes)s::bytea, expires_at = {{end}}
+WHERE key = %(key)s AND {_DIGEST} = %(digest)s AND {_ALIVE} RETURNING encode({_DIGEST}, 'hex')
+"""
+_DROP: Final = "DELETE FROM {table} AS old WHERE key = %(key)s"
+_DROP_EXPECTED: Final = f"{_DROP} AND {_DIGEST} = %(digest)s AND {_ALIVE}"
+# Rows are locked in the order of keys, as _PUT_MANY does, so that no two batches wait for each other.
+_DROP_MANY: Final = """
+DELETE FROM {table} WHERE key = ANY(ARRAY(
+    SELECT key FROM {table} WHERE key = ANY(%(keys)s::text[]) ORDER BY key FOR UPDATE
+))
+"""
+_RENEW: Final = f"UPDATE {{table}} AS old SET expires_at = {{end}} WHERE key = %(key)s AND {_ALIVE}"
+# What others are just writing, or purging, is left to them.
+_PURGE: Final = """
+DELETE FROM {table} WHERE key = ANY(ARRAY(
+    SELECT key FROM {table} WHERE expires_at <= statement_timestamp() LIMIT %(most)s FOR UPDATE SKIP LOCKED
+))
+"""
+_PAGE: Final = f"""
+SELECT key FROM {{table}} AS old
+WHERE key COLLATE "C" >= %(start)s AND key COLLATE "C" < %(end)s AND {_ALIVE}
+ORDER BY key COLLATE "C" LIMIT %(most)s
+"""
+
+
+class Statements:
+    """The statements about the table of one storage.
+
+    Args:
+        table: its name as users give it: `name`, `schema.name`, `"any. name"`.
+        ttl_ms: the lifetime that a write gives.
+        jsonb: whether there is a column of this type, too.
+
+    Attributes:
+        name: the table's, quoted.
+        columns: their types, by name.
+
+    Raises:
+        ConfigurationError: PostgreSQL has no such name.
+    """
+
+    def __init__(self, table: str, ttl_ms: int | None, *, jsonb: bool) -> None:
+        parts = _parts(table)
+        self.name = Identifier(*parts).as_string(None)
+        index = f"{parts[-1]}_expires_at"
+        if len(index.encode()) > _LONGEST_NAME:
+            index = f"satchel_{hashlib.sha256(parts[-1].encode()).hexdigest()[:32]}_expires_at"
+        self._index = Identifier(index).as_string(None)
+        self.columns = {
+            "key": "text",
+            "payload": "json",
+            "payload_bytes": "bytea",
+            "expires_at": "timestamp with time zone",
+        }
+        if jsonb:
+            self.columns["payload_jsonb"] = "jsonb"
+        self._schema_name = Identifier(parts[0]).as_string(None) if len(parts) == 2 else ""
+        self.look = _LOOK.encode()
+        self.create_table = _CREATE_TABLE.format(schema=self.schema()).encode()
+
+        # psycopg looks for parameters everywhere, also in a name.
+        words = {"table": self.name.replace("%", "%%"), "end": _end(ttl_ms)}
+        self.get, self.get_many, self.put, self.put_many, self.create, self.replace = (
+            statement.format_map(words).encode() for statement in (_GET, _GET_MANY, _PUT, _PUT_MANY, _CREATE, _REPLACE)
+        )
+        self.drop, self.drop_expected, self.drop_many, self.renew, self.purge, self.page = (
+            statement.format_map(words).encode()
+            for statement in (_DROP, _DROP_EXPECTED, _DROP_MANY, _RENEW, _PURGE, _PAGE)
+        )
+
+    def schema(self) -> str:
+        """Return the DDL."""
+        jsonb = f"\n    {JSONB}," if "payload_jsonb" in self.columns else ""
+        return _SCHEMA.format(table=self.name, index=self._index, jsonb=jsonb, layout=LAYOUT)
+
+    def grants(self, user: str) -> str:
+        """Return the rights that a storage needs, and no more."""
+        name = Identifier(user).as_string(None)
+        usage = f"GRANT USAGE ON SCHEMA {self._schema_name} TO {name};\n" if self._schema_name else ""
+        return usage + _GRANTS.format(table=self.name, user=name)
+
+
+def _parts(table: str) -> list[str]:
+    """Split a name at its dot, but not at those in double quotes."""
+    found = _NAME.fullmatch(table) if isinstance(table, str) else None
+    if found is None:
+        raise ConfigurationError(f"table is {table!r}; it is name or schema.name, names with dots in double quotes")
+    parts = [part[1:-1].replace('""', '"') if part[0] == '"' else part for part in found.groups() if part]
+    for part in parts:
+        if not part.isprintable() or len(part.encode()) > _LONGEST_NAME:
+            raise ConfigurationError(f"table is {table!r}; a name is printable, and has up to {_LONGEST_NAME} bytes")
+    return parts
+
+
+def _end(ttl_ms: int | None) -> str:
+    """Return the expression for when a lifetime ends that begins now, by the server's clock."""
+    if ttl_ms is None:
+        return "NULL"
+    if ttl_ms > _END_OF_TIME:
+        return "'infinity'::timestamptz"
+    return f"clock_timestamp() + {ttl_ms} * interval '1 millisecond'"

@@ -1,0 +1,139 @@
+"""Who the server is gets verified, unless it is on this machine or one says otherwise."""
+
+import ssl
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from satchel import ConfigurationError, StorageError
+from satchel_postgres import PostgresStorage
+from satchel_postgres.connections import read_url
+
+from .conftest import AUTHORITY, NAME
+
+
+@pytest.fixture
+def trusted(tmp_path: Path) -> Path:
+    AUTHORITY.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return tmp_path / "ca.pem"
+
+
+async def is_encrypted(storage: PostgresStorage[Any]) -> bool:
+    cursor = await storage._send(b"SELECT ssl::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+    assert cursor.pgresult is not None
+    return cursor.pgresult.get_value(0, 0) == b"true"
+
+
+async def test_a_server_with_a_certificate_of_a_known_authority_is_used(
+    postgres_tls_url: str, namespace: str, trusted: Path
+) -> None:
+    async with PostgresStorage[Any](f"{postgres_tls_url}&sslrootcert={trusted}", namespace=namespace) as storage:
+        await storage.write("chat:1", {"pizza": 1})
+        assert await storage.read("chat:1") == {"pizza": 1}
+        assert await is_encrypted(storage)
+        assert storage.where.startswith(f"postgresql://{NAME}:")
+
+
+async def test_a_certificate_of_an_unknown_authority_is_refused(
+    postgres_tls_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # where libpq and we look for .postgresql/root.crt
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+    for url in (postgres_tls_url, f"{postgres_tls_url}&sslrootcert={tmp_path / 'other.pem'}"):
+        with pytest.raises(ConfigurationError, match="cannot be used like this: .*certificate verify failed") as caught:
+            async with PostgresStorage[Any](url):
+                pass
+        assert "\n" not in str(caught.value)
+
+
+async def test_a_certificate_for_another_name_is_refused_unless_names_are_not_checked(
+    postgres_tls_url: str, namespace: str, trusted: Path
+) -> None:
+    url = f"{postgres_tls_url.replace(NAME, 'other.example')}&sslrootcert={trusted}"
+    with pytest.raises(ConfigurationError, match=f'certificate for "{NAME}" does not match host name "other.example"'):
+        async with PostgresStorage[Any](url):
+            pass
+    async with PostgresStorage[Any](f"{url}&sslmode=verify-ca", namespace=namespace) as storage:
+        assert await is_encrypted(storage)
+
+
+async def test_a_server_without_tls_is_refused_unless_it_is_here_or_one_says_so(
+    postgres_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = postgres_url.replace("127.0.0.1", NAME).replace("localhost", NAME) + "?hostaddr=127.0.0.1"
+    with pytest.raises(ConfigurationError, match="offers no TLS: if the network can be trusted, say sslmode=disable"):
+        async with PostgresStorage[Any](away):
+            pass
+    async with PostgresStorage[Any](f"{away}&sslmode=disable", namespace=namespace) as storage:
+        assert await storage.read("chat:1") is None
+    monkeypatch.setenv("PGSSLMODE", "prefer")
+    for url in (away, postgres_url):
+        async with PostgresStorage[Any](url, namespace=namespace) as storage:
+            assert not await is_encrypted(storage)
+
+
+@pytest.mark.parametrize(("url", "mode"), [
+    ("postgresql://db.example", "verify-full"),
+    ("postgresql://bot@10.0.0.7/db", "verify-full"),
+    ("postgresql://localhost,db.example", "verify-full"),
+    ("postgresql://?hostaddr=10.0.0.7", "verify-full"),
+    ("postgresql://db.example?sslmode=require", "require"),
+    ("postgresql://db.example?sslrootcert=system", "verify-full"),
+    ("postgresql://db.example?service=bot", None),
+    ("postgresql://localhost", None),
+    ("postgresql://127.0.0.1,[::1]", None),
+    ("postgresql:///db?host=/run/postgresql", None),
+    ("postgresql:///db", None),
+])  # fmt: skip
+def test_verification_is_the_default_for_what_is_not_on_this_machine(
+    url: str, mode: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    _, said = read_url(url)
+    assert said.get("sslmode") == mode
+    if mode == "verify-full":
+        ssl.create_default_context(cafile=said["sslrootcert"])  # the system's authorities, as a file
+    monkeypatch.setenv("PGSSLMODE", "prefer")
+    _, said = read_url(url)
+    if "sslmode" not in url and "sslrootcert" not in url:
+        assert "sslmode" not in said
+
+
+def test_authorities_of_ones_own_are_used_where_libpq_looks_for_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trusted: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".postgresql").mkdir()
+    AUTHORITY.cert_pem.write_to_path(tmp_path / ".postgresql" / "root.crt")
+    _, said = read_url("postgresql://db.example")
+    assert "sslrootcert" not in said
+    monkeypatch.setenv("PGSSLROOTCERT", str(trusted))
+    _, said = read_url("postgresql://db.example")
+    assert "sslrootcert" not in said
+
+
+async def test_a_wrong_password_is_said_in_one_line_without_it(postgres_tls_url: str, trusted: Path) -> None:
+    right = f"{postgres_tls_url}&sslrootcert={trusted}"
+    for url in (right.replace(":hunter2@", ":hunter3@"), right.replace(":hunter2@", "@")):
+        with pytest.raises(ConfigurationError, match="cannot be used like this: .*password") as caught:
+            async with PostgresStorage[Any](url, timeout=timedelta(seconds=10)):
+                pass
+        assert "hunter" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+async def test_a_password_is_taken_from_the_environment(
+    postgres_tls_url: str, namespace: str, trusted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "hunter2")
+    url = f"{postgres_tls_url.replace(':hunter2@', '@')}&sslrootcert={trusted}"
+    async with PostgresStorage[Any](url, namespace=namespace) as storage:
+        assert await storage.read("chat:1") is None
+
+
+async def test_a_client_certificate_that_is_no_file_is_refused() -> None:
+    with pytest.raises(StorageError, match="sslcert is '/missing.pem', which is no file"):
+        PostgresStorage[Any]("postgresql://db.example?sslcert=/missing.pem")
