@@ -1,0 +1,352 @@
+"""Sessions in MongoDB: a document per session, ended by the server's clock and removed by a TTL index."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, Self, Unpack
+
+from bson.codec_options import CodecOptions
+from bson.errors import InvalidBSON
+from pymongo import AsyncMongoClient, DeleteOne, UpdateOne
+from pymongo import errors as driver
+from pymongo.read_preferences import ReadPreference
+
+from satchel import (
+    ANY,
+    Capabilities,
+    ConfigurationError,
+    CorruptValueError,
+    EncodedStorage,
+    Expected,
+    Payload,
+    StorageError,
+    StorageOptions,
+    StorageUnavailableError,
+)
+from satchel.adapter import logger
+from satchel.storage import V
+from satchel_mongodb.clients import READ, WRITE, connect, where
+
+# In the words of aggregation, as $$NOW, the clock of the server, is only known to these. What is no date never ends,
+# to the TTL index either.
+_ENDED: Final = {"$and": [{"$eq": [{"$type": "$expires_at"}, "date"]}, {"$lte": ["$expires_at", "$$NOW"]}]}
+_ALIVE: Final = {"$expr": {"$not": [_ENDED]}}
+# What an upsert has just made of its filter: a document of nothing but a name.
+_NEW: Final = {"$eq": ["$$ROOT", {"_id": "$_id"}]}
+_FIELDS: Final = {"payload": 1, "version": 1}
+_FIELDS_AND_END: Final = {**_FIELDS, "ended": _ENDED}
+_NO_VERSION: Final = "none"  # of a document that others wrote
+_PAGE: Final = 500  # names in one answer
+_NAMES: Final = 5000  # names in one question: it is a document, too, of 16 MiB at most
+
+# https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+_MISTAKEN: Final = {
+    20: "is a collection of a kind that cannot hold sessions",  # IllegalOperation: say, capped
+    59: "is a server without a command that sessions need",  # CommandNotFound
+    73: "is not a name that the server takes",  # InvalidNamespace
+    85: "has an index on expires_at that removes nothing: drop it",  # IndexOptionsConflict
+    86: "has another index of the name expires_at_1: drop it",  # IndexKeySpecsConflict
+    121: "has a validator that refuses sessions",  # DocumentValidationFailure
+    166: "is a view, not a collection",  # CommandNotSupportedOnView
+}
+_PASSING: Final = frozenset(
+    (
+        6,  # HostUnreachable
+        7,  # HostNotFound
+        50,  # MaxTimeMSExpired
+        64,  # WriteConcernFailed
+        89,  # NetworkTimeout
+        91,  # ShutdownInProgress
+        112,  # WriteConflict
+        133,  # FailedToSatisfyReadPreference
+        175,  # QueryPlanKilled
+        189,  # PrimarySteppedDown
+        202,  # NetworkInterfaceExceededTimeLimit
+        262,  # ExceededTimeLimit
+        9001,  # SocketException
+        10107,  # NotWritablePrimary
+        11600,  # InterruptedAtShutdown
+        11602,  # InterruptedDueToReplStateChange
+        13435,  # NotPrimaryNoSecondaryOk
+        13436,  # NotPrimaryOrSecondary
+        14031,  # OutOfDiskSpace
+    )
+)
+
+
+class MongoDBStorage(EncodedStorage[V]):
+    """One document per session, whose `_id` is `namespace:key`, through a client of pymongo's.
+
+    Writes are acknowledged by a majority, reads come from the primary, whatever the client does else.
+
+    Args:
+        mongodb: MongoDB's own connection string, or an `AsyncMongoClient`, which is used with whatever options it has,
+            and not closed.
+        database: the one that the connection string names, or else "satchel".
+        collection: "satchel_sessions" by default.
+        options: see `satchel.StorageOptions`.
+    """
+
+    capabilities = Capabilities(
+        versioned=True,
+        conditional_delete=True,
+        expiring=True,
+        ttl_resolution=timedelta(milliseconds=1),
+        listing=True,
+        batch=True,
+        durable=True,
+        # A document is at most 16 MiB, with the longest name, its version, its end, and what stands between them.
+        # https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-BSON-Document-Size
+        max_value_bytes=16 * 1024 * 1024 - 2048,
+    )
+    loop_bound = True
+
+    def __init__(
+        self,
+        mongodb: str | AsyncMongoClient[Any],
+        *,
+        database: str | None = None,
+        collection: str | None = None,
+        **options: Unpack[StorageOptions[V]],
+    ) -> None:
+        self._owned = isinstance(mongodb, str)
+        if isinstance(mongodb, str):
+            mongodb, said, options = connect(mongodb, options)
+            collection = said if collection is None else collection
+        elif not isinstance(mongodb, AsyncMongoClient):
+            kind = f"{type(mongodb).__module__}.{type(mongodb).__name__}"
+            raise ConfigurationError(f"MongoDBStorage takes a URL or an AsyncMongoClient, not {kind}")
+        collection = "satchel_sessions" if collection is None else collection
+        named = mongodb.get_default_database("satchel").name if database is None else database
+        try:
+            records = mongodb.get_database(named).get_collection(
+                collection, CodecOptions[dict[str, Any]](), ReadPreference.PRIMARY, WRITE, READ
+            )
+        except (driver.InvalidName, TypeError) as error:
+            raise ConfigurationError(f"{named!r}, {collection!r}: {error}") from error
+        super().__init__(where=where(mongodb, named, collection), **options)
+        self._client = mongodb
+        self._records = records
+        # The server's clock is cut to the millisecond.
+        self._end = "$$REMOVE" if self.ttl_ms is None else {"$add": ["$$NOW", self.ttl_ms + 1]}
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """Open `mongodb://user:password@host:port/database?collection=name`, with the options of pymongo and ours."""
+        return cls(url, **options)
+
+    async def open(self) -> None:
+        """Look at the collection's indexes, and create the one that removes what has ended."""
+        async with await self._records.list_indexes() as cursor:
+            indexes = await cursor.to_list()
+        if not indexes and not self.create:
+            raise ConfigurationError(f"{self.where} does not exist, and create=False")
+        if any("collation" in index for index in indexes if list(index["key"]) == ["_id"]):
+            raise ConfigurationError(f"{self.where} has a collation, to which different keys are the same")
+        if any("expireAfterSeconds" in index for index in indexes if list(index["key"]) == ["expires_at"]):
+            return
+        if self.create:
+            await self._records.create_index("expires_at", expireAfterSeconds=0)
+        else:
+            logger.warning("%s has no TTL index on expires_at: what has ended stays until it is purged", self.where)
+
+    async def close(self) -> None:
+        """Close the client, unless it was passed in."""
+        if self._owned:
+            try:
+                async with asyncio.timeout(self.timeout.total_seconds() / 4):
+                    await self._client.close()
+            except BaseException as error:
+                # It says goodbye to the server first, whether that listens or not; but only once.
+                await self._client.close()
+                if not isinstance(error, TimeoutError):
+                    raise
+
+    async def get(self, name: str) -> Payload | None:
+        """Find one document."""
+        found = await self._find(name)
+        return None if found is None else self._payload(found)
+
+    async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
+        """Find one document; its version is stored in it, as the server can compute no digest."""
+        found = await self._find(name)
+        return None if found is None else (self._payload(found), str(found.get("version", _NO_VERSION)))
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        """Update one document. If need be it is made first, all in one step."""
+        version = self.version_of(payload)
+        document = self._document(payload, version)
+        if isinstance(expected, str):
+            replaced = await self._records.update_one(_at(name, expected), [{"$replaceWith": document}])
+            return version if replaced.matched_count else None
+        if expected is ANY:
+            await self._records.update_one({"_id": name}, [{"$replaceWith": document}], upsert=True)
+            return version
+        # $expr, and with it the server's clock, may not be in the filter of an upsert. So what is alive is replaced by
+        # itself, which the server does not count as modified.
+        only = {"$cond": [{"$or": [_NEW, _ENDED]}, document, "$$ROOT"]}
+        made = await self._records.update_one({"_id": name}, [{"$replaceWith": only}], upsert=True)
+        return version if made.upserted_id is not None or made.modified_count else None
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        """Delete one document."""
+        if isinstance(expected, str):
+            return (await self._records.delete_one(_at(name, expected))).deleted_count == 1
+        await self._records.delete_one({"_id": name})
+        return True
+
+    async def renew(self, name: str) -> bool:
+        """Set a new end."""
+        renewed = await self._records.update_one({"_id": name, **_ALIVE}, [{"$set": {"expires_at": self._end}}])
+        return renewed.matched_count == 1
+
+    async def purge(self) -> int:
+        """Delete the documents that have ended, as the server itself does about once a minute."""
+        return (await self._records.delete_many({"$expr": _ENDED})).deleted_count
+
+    async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
+        """Find 500 names at a time, in order."""
+        end = _after(prefix)
+        between = {"$gte": prefix, "$lt": end}
+        while page := await self._page(between):
+            yield page
+            between = {"$gt": page[-1], "$lt": end}
+
+    async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
+        """Find the documents with one query, whose answer is one batch up to 16 MiB."""
+        found: dict[str, Payload] = {}
+        for start in range(0, len(names), _NAMES):
+            some = {"$in": names[start : start + _NAMES]}
+            # One more than there can be: after a full batch the driver asks whether there is another.
+            async with self._records.find({"_id": some, **_ALIVE}, _FIELDS, batch_size=_NAMES + 1) as cursor:
+                async for document in cursor:
+                    found[document["_id"]] = self._payload(document)
+        return found
+
+    async def put_many(self, payloads: Mapping[str, Payload]) -> None:
+        """Update the documents in one bulk write."""
+        updates = [
+            UpdateOne({"_id": name}, [{"$replaceWith": self._document(payload, self.version_of(payload))}], upsert=True)
+            for name, payload in payloads.items()
+        ]
+        await self._records.bulk_write(updates, ordered=False)
+
+    async def drop_many(self, names: Sequence[str]) -> None:
+        """Delete the documents in one bulk write."""
+        await self._records.bulk_write([DeleteOne({"_id": name}) for name in names], ordered=False)
+
+    def schema(self) -> str:
+        """Return the commands that make the index, and a user that may do what the storage does, and no more."""
+        database, collection = self._records.database.name, self._records.name
+        actions = ["find", "insert", "update", "remove", "listIndexes", *(["createIndex"] if self.create else [])]
+        index = {"key": {"expires_at": 1}, "name": "expires_at_1", "expireAfterSeconds": 0}
+        privilege = {"resource": {"db": database, "collection": collection}, "actions": actions}
+        commands = [
+            {"createIndexes": collection, "indexes": [index]},
+            {"createRole": "satchel", "privileges": [privilege], "roles": []},
+            {"createUser": "satchel", "pwd": "PASSWORD", "roles": ["satchel"]},
+        ]
+        on = f"db.getSiblingDB({json.dumps(database)})"
+        return "".join(f"{on}.runCommand({json.dumps(command)})\n" for command in commands)
+
+    def translate(self, error: Exception) -> StorageError | None:
+        """Say what an error of the driver's, or the code of one of the server's, means."""
+        match error:
+            case driver.ServerSelectionTimeoutError():
+                return self._unreachable()
+            case TimeoutError() if not self._client.topology_description.has_writable_server():
+                return self._unreachable()  # ours was faster than the driver's
+            case driver.NotPrimaryError():
+                return StorageUnavailableError(f"{self.where} has no primary at the moment")
+            case driver.WaitQueueTimeoutError():
+                return StorageUnavailableError(f"{self.where} has no connection to spare")
+            case driver.NetworkTimeout():
+                return StorageUnavailableError(f"{self.where} did not answer in time")
+            case driver.ConnectionFailure():
+                return StorageUnavailableError(f"{self.where} closed the connection")
+            case driver.OperationFailure():
+                return self._refused(error)
+            case driver.ConfigurationError():
+                if type(error.__cause__).__module__.startswith("dns.") or "DNS" in str(error):
+                    return StorageUnavailableError(f"{self.where} cannot be found in the DNS: {error}")
+                return ConfigurationError(f"{self.where} cannot be used: {error}")
+            case driver.InvalidOperation():
+                return ConfigurationError(f"{self.where} cannot be used: its client is closed")
+            case InvalidBSON():
+                return CorruptValueError(f"{self.where} holds a document that is not BSON")
+            case RuntimeError() if "event loop" in str(error):
+                return ConfigurationError(f"{self.where} has a client that belongs to another event loop")
+        return None
+
+    def _unreachable(self) -> StorageError:
+        """Say what the driver knows of the servers, none of which will do."""
+        servers = self._client.topology_description.server_descriptions().values()
+        if not servers:  # it has turned them all down
+            return ConfigurationError(f"{self.where} is no replica set of the name given")
+        if any(server.is_server_type_known for server in servers):
+            return StorageUnavailableError(f"{self.where} has no primary at the moment")
+        for error in (server.error for server in servers if server.error is not None):
+            reason = str(error).partition(" (configured timeouts")[0].rstrip(": ")
+            if isinstance(error, driver.ProtocolError):
+                return ConfigurationError(f"{self.where} does not speak the protocol of MongoDB")
+            if "configured to connect" in reason:
+                return ConfigurationError(f"{self.where} is no replica set of the name given")
+            if "CERTIFICATE_VERIFY_FAILED" in reason or "doesn't match" in reason:
+                return ConfigurationError(f"{self.where} has no certificate to trust: {reason}")
+            if "SSL" in reason:
+                return ConfigurationError(f"{self.where} does not speak TLS as asked: {reason}")
+            return StorageUnavailableError(f"{self.where} cannot be reached: {reason}")
+        return StorageUnavailableError(f"{self.where} did not answer in time")
+
+    def _refused(self, error: driver.OperationFailure) -> StorageError:
+        details = error.details or {}
+        inside = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]  # of a bulk write
+        code = inside[0].get("code") if inside else error.code
+        if code == 18 or (code == 8000 and "auth" in str(error)):  # AuthenticationFailed, and Atlas's word for it
+            return ConfigurationError(f"{self.where} does not take the user name and password given")
+        if code == 13:  # Unauthorized
+            return ConfigurationError(f"{self.where} forbids its user something; `satchel schema` prints what it needs")
+        if code in _MISTAKEN:
+            return ConfigurationError(f"{self.where} {_MISTAKEN[code]}")
+        if code in _PASSING or isinstance(error, driver.WriteConcernError) or error.timeout:
+            return StorageUnavailableError(f"{self.where} cannot do it now: {details.get('codeName', code)}")
+        return StorageError(f"{self.where} failed: {details.get('codeName', code)}")
+
+    async def _find(self, name: str) -> dict[str, Any] | None:
+        """Find what has not ended. A filter by nothing but _id is the fastest, so the end is a field to look at."""
+        document: dict[str, Any] | None = await self._records.find_one({"_id": name}, _FIELDS_AND_END)
+        return None if document is None or document["ended"] else document
+
+    async def _page(self, between: dict[str, str]) -> list[str]:
+        # A negative limit is the whole answer in one batch.
+        cursor = self._records.find({"_id": between, **_ALIVE}, {"_id": 1}, sort=[("_id", 1)], limit=-_PAGE)
+        async with cursor:
+            return [document["_id"] async for document in cursor]
+
+    def _document(self, payload: Payload, version: str) -> dict[str, Any]:
+        """Return the expression for a whole document; $literal, as a text that starts with a dollar would be one."""
+        column = payload.decode() if self.codec.is_text else payload
+        return {"_id": "$_id", "payload": {"$literal": column}, "version": version, "expires_at": self._end}
+
+    def _payload(self, document: dict[str, Any]) -> Payload:
+        payload = document.get("payload")
+        if isinstance(payload, str):
+            return payload.encode()
+        if isinstance(payload, bytes):
+            return payload
+        raise CorruptValueError(f"{document['_id']!a} in {self.where} has a payload that is neither text nor binary")
+
+
+def _at(name: str, version: str) -> dict[str, Any]:
+    """Return the filter for a document that is at a version and has not ended."""
+    # null is also what has no such field.
+    wanted = None if version == _NO_VERSION else version.encode(errors="replace").decode()
+    return {"_id": name, "version": wanted, **_ALIVE}
+
+
+def _after(prefix: str) -> str:
+    """Return the first string that is greater than all that start with `prefix`, in the order of code points."""
+    start = prefix.rstrip("\U0010ffff")
+    following = ord(start[-1]) + 1
+    return start[:-1] + chr(0xE000 if following == 0xD800 else following)
