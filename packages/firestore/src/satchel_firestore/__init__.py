@@ -1,0 +1,5 @@
+"""Satchel sessions in Firestore."""
+
+from satchel_firestore.storage import FirestoreStorage
+
+__all__ = ["FirestoreStorage"]

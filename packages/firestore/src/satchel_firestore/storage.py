@@ -1,0 +1,370 @@
+"""Sessions in Firestore: a document per session, replaced only at the update time that was read."""
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from shlex import quote
+from types import MappingProxyType
+from typing import Any, Final, Self, Unpack
+
+from google.api_core import exceptions as driver
+from google.auth import exceptions as credentials
+from google.cloud.firestore import (
+    DELETE_FIELD,
+    AsyncClient,
+    AsyncDocumentReference,
+    AsyncWriteBatch,
+    FieldFilter,
+)
+
+from satchel import (
+    ANY,
+    Capabilities,
+    ConfigurationError,
+    CorruptValueError,
+    EncodedStorage,
+    Expected,
+    Payload,
+    StorageError,
+    StorageOptions,
+    StorageUnavailableError,
+    ValueTooLargeError,
+)
+from satchel.storage import V
+from satchel_firestore.clients import Line, Place, check_collection, place
+from satchel_firestore.documents import (
+    Document,
+    age_ms,
+    from_version,
+    has_ended,
+    id_range,
+    to_fields,
+    to_id,
+    to_names,
+    to_payload,
+    to_version,
+    version_of,
+)
+
+At = Callable[[str], AsyncDocumentReference]
+
+_LARGEST_REQUEST: Final = 10 * 1024 * 1024  # https://cloud.google.com/firestore/quotas, "Maximum API request size"
+_PAGE: Final = 500  # documents in one page of a listing
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
+_CHANGED: Final = (driver.FailedPrecondition, driver.NotFound)  # there at another update time, or not there
+# https://cloud.google.com/firestore/docs/security/iam, https://cloud.google.com/firestore/docs/ttl and
+# https://cloud.google.com/firestore/docs/best-practices: "Indexes".
+_SCHEMA: Final = """\
+# The rights of the service account that the bot runs as, in this database only.
+gcloud projects add-iam-policy-binding {project} --member=serviceAccount:ACCOUNT --role=roles/datastore.user \\
+  --condition='title=satchel,expression=resource.name=="projects/{project}/databases/{database}"'
+# Firestore is to remove sessions that have ended.
+gcloud firestore fields ttls update expires_at --enable-ttl {field}
+# Nobody queries by these fields: their indexes would only cost time and storage.
+gcloud firestore indexes fields update payload --disable-indexes {field}
+gcloud firestore indexes fields update expires_at --disable-indexes {field}
+gcloud firestore indexes fields update ttl_ms --disable-indexes {field}
+"""
+
+
+class FirestoreStorage(EncodedStorage[V]):
+    """One document per session, which lives for `ttl_ms` milliseconds after its update time, by Firestore's own clock.
+
+    A version is the update time, which Firestore can make a condition of a write, with the lifetime before it, so that
+    it tells when the record ends. Touching a record changes its version, too.
+
+    A change is sent exactly once: sent again after its answer was lost, a conditional write would meet its own traces
+    and report a conflict that there was not.
+
+    Args:
+        firestore: a URL, `firestore://project/collection?database=name`, or a client of the driver's, which is used
+            with whatever options it has, and not closed.
+        collection: the path of the collection; "satchel_sessions" by default.
+        options: see `satchel.StorageOptions`. `create` does nothing: Firestore makes a collection with its first
+            document, and the rest is an administrator's, as `schema()` has it.
+    """
+
+    capabilities = Capabilities(
+        versioned=True,
+        conditional_delete=True,
+        expiring=True,
+        ttl_resolution=timedelta(milliseconds=1),
+        listing=True,
+        batch=True,
+        atomic_batch=True,
+        durable=True,
+        # A document has 1 MiB: less 6 KiB for its name and 2 KiB for a long name as a field, and the other fields.
+        # https://cloud.google.com/firestore/quotas and https://cloud.google.com/firestore/docs/storage-size
+        max_value_bytes=1_040_000,
+    )
+    round_trips = MappingProxyType({"touch": 2})  # there is no condition on what a document holds: it has to be read
+    loop_bound = True
+
+    def __init__(
+        self, firestore: str | AsyncClient, *, collection: str | None = None, **options: Unpack[StorageOptions[V]]
+    ) -> None:
+        if isinstance(firestore, str):
+            self._place, options = place(firestore, collection, options)
+            self._line = Line(self._place)
+        elif isinstance(firestore, AsyncClient):
+            self._place = Place(firestore.project, "", check_collection(collection or "satchel_sessions"))
+            self._line = Line(firestore)
+        else:
+            kind = f"{type(firestore).__module__}.{type(firestore).__name__}"
+            raise ConfigurationError(f"FirestoreStorage takes a URL or an AsyncClient of the driver's, not {kind}")
+        super().__init__(where=self._place.where, **options)
+        # The driver's deadline comes a little before ours, so that a connection that is silent is known for one.
+        self._sending: dict[str, Any] = {"retry": None, "timeout": self.timeout.total_seconds() * 0.9}
+        self._clock = time.time() - time.monotonic()  # what Firestore's clock is ahead of the monotonic one
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """Open `firestore://project/collection`; the query may say `database`, and `emulator` or `endpoint`."""
+        return cls(url, **options)
+
+    async def open(self) -> None:
+        """Find the credentials, and look for a document that is never there: what is wrong shows at once."""
+        await self._line.open()
+        self.where = self._place.where  # by now the project is known
+        await self._look(["-"], [])
+
+    async def close(self) -> None:
+        """Close the client, unless it was passed in."""
+        await self._line.close()
+
+    async def get(self, name: str) -> Payload | None:
+        """Read one document."""
+        return (await self.get_many([name])).get(name)
+
+    async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
+        """Read one document with its update time."""
+        document = (await self._look([name])).get(name)
+        return None if document is None or has_ended(document) else (self._payload(document), version_of(document))
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        """Set, create, or update one document, the latter at the update time expected."""
+        fields = self._fields(name, payload)
+        if expected is ANY:
+            written = await self._commit(lambda batch, at: batch.set(at(name), fields))
+        elif expected is None:
+            written = await self._create(name, fields)
+        else:
+            written = await self._update(name, fields, self._time_of(expected))
+        return None if written is None else to_version(written, self.ttl_ms)
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        """Delete one document, if need be at the update time expected."""
+        if not isinstance(expected, str):
+            await self._commit(lambda batch, at: batch.delete(at(name)))
+            return True
+        if (update_time := self._time_of(expected)) is None:
+            return False
+        unchanged = AsyncClient.write_option(last_update_time=update_time)
+        return await self._commit(lambda batch, at: batch.delete(at(name), unchanged), unless=_CHANGED) is not None
+
+    async def renew(self, name: str) -> bool:
+        """Set a new end at the update time that was read; again, if somebody else wrote in between."""
+        while (document := (await self._look([name], ["ttl_ms"])).get(name)) is not None and not has_ended(document):
+            if await self._update(name, self._end(), document.update_time) is not None:
+                return True
+        return False
+
+    async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
+        """Query for 500 ids at a time, in their order, without the payloads."""
+        start, end = id_range(prefix)
+        documents = await self._ask(partial(self._page, ">=", start, end))
+        yield to_names(documents, prefix)
+        while len(documents) == _PAGE:
+            documents = await self._ask(partial(self._page, ">", documents[-1].id, end))
+            yield to_names(documents, prefix)
+
+    async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
+        """Read the documents in one request."""
+        documents = await self._look(names)
+        return {name: self._payload(found) for name, found in documents.items() if not has_ended(found)}
+
+    async def put_many(self, payloads: Mapping[str, Payload]) -> None:
+        """Set the documents in one commit."""
+        self._check_size(payloads)
+
+        def fill(batch: AsyncWriteBatch, at: At) -> None:
+            for name, payload in payloads.items():
+                batch.set(at(name), self._fields(name, payload))
+
+        await self._commit(fill)
+
+    async def drop_many(self, names: Sequence[str]) -> None:
+        """Delete the documents in one commit."""
+        self._check_size(dict.fromkeys(names, b""))
+
+        def fill(batch: AsyncWriteBatch, at: At) -> None:
+            for name in names:
+                batch.delete(at(name))
+
+        await self._commit(fill)
+
+    def schema(self) -> str:
+        """Return the commands that give a bot its rights, and Firestore the task to remove what has ended."""
+        project, database = self._place.project or "PROJECT", self._place.database or "DATABASE"
+        group = self._place.collection.rpartition("/")[2]
+        field = f"--collection-group={quote(group)} --database={quote(database)} --project={project}"
+        return _SCHEMA.format(project=project, database=database, field=field)
+
+    def translate(self, error: Exception) -> StorageError | None:
+        """Say what a status of gRPC's means, as the driver raises it (https://cloud.google.com/apis/design/errors)."""
+        text = str(error.args[0] if error.args else error).partition("\n")[0]
+        match error:
+            case credentials.TransportError():
+                return StorageUnavailableError(f"{self.where} cannot be asked: whoever gives tokens cannot be reached")
+            case credentials.GoogleAuthError():
+                return ConfigurationError(f"{self.where} cannot be asked: {text}")
+            case driver.ServiceUnavailable():
+                return self._unreachable(text)
+            case driver.GatewayTimeout():
+                return StorageUnavailableError(f"{self.where} did not answer in time")
+            case driver.ServerError() | driver.Cancelled() | driver.Aborted():
+                return StorageUnavailableError(f"{self.where} did not finish: {text}")
+            case driver.TooManyRequests():
+                return StorageUnavailableError(f"{self.where} takes no more for now: {text}")
+            case driver.Unauthenticated():
+                return ConfigurationError(f"{self.where} does not take the credentials")
+            case driver.Forbidden():
+                return ConfigurationError(f"{self.where} forbids it: {text}")
+            case driver.NotFound():
+                return ConfigurationError(f"{self.where} does not exist: {text}")
+            case driver.FailedPrecondition():  # of a condition that we made, `_commit` knows
+                return ConfigurationError(f"{self.where} cannot be used: {text}")
+            case driver.GoogleAPICallError():
+                return StorageError(f"{self.where} failed: {type(error).__name__}")
+        return None
+
+    def _unreachable(self, text: str) -> StorageError:
+        if "CERTIFICATE_VERIFY_FAILED" in text or "Peer name" in text:
+            return ConfigurationError(f"{self.where} has no certificate to trust")
+        if "handshake failed" in text:
+            return ConfigurationError(f"{self.where} does not speak TLS as asked")
+        if "http1.x" in text:
+            return ConfigurationError(f"{self.where} does not speak the protocol of Firestore")
+        if any(code in text for code in ("invalid_grant", "invalid_client", "unauthorized_client")):
+            return ConfigurationError(f"{self.where} cannot be asked: the credentials are not valid any more")
+        if "metadata from plugin" in text:
+            return StorageUnavailableError(f"{self.where} cannot be asked: whoever gives tokens cannot be reached")
+        return StorageUnavailableError(f"{self.where} cannot be reached: {text.rpartition(': ')[2].rstrip(']')}")
+
+    # In between.
+
+    async def _ask(self, question: Callable[[AsyncClient], AsyncIterable[Document]]) -> list[Document]:
+        """Read documents, and if the connection is lost once more."""
+        try:
+            return await self._ask_once(question)
+        except driver.ServiceUnavailable:
+            return await self._ask_once(question)
+
+    async def _ask_once(self, question: Callable[[AsyncClient], AsyncIterable[Document]]) -> list[Document]:
+        async def listen(client: AsyncClient) -> list[Document]:
+            return [document async for document in question(client)]
+
+        if documents := await self._line.call(listen):
+            self._clock = documents[-1].read_time.timestamp() - time.monotonic()
+        return documents
+
+    async def _look(self, names: Sequence[str], fields: Sequence[str] | None = None) -> dict[str, Document]:
+        """Return the documents that exist, those that have ended too."""
+        self._check_size(dict.fromkeys(names, b""))
+        ids = {to_id(name): name for name in names}
+
+        def documents(client: AsyncClient) -> AsyncIterable[Document]:
+            sessions = client.collection(self._place.collection)
+            return client.get_all([sessions.document(each) for each in ids], fields, **self._sending)
+
+        return {ids[document.id]: document for document in await self._ask(documents) if document.exists}
+
+    def _page(self, after: str, start: str, end: str, client: AsyncClient) -> AsyncIterable[Document]:
+        sessions = client.collection(self._place.collection)
+        return (
+            sessions.select(["ttl_ms", "name"])
+            .where(filter=FieldFilter("__name__", after, sessions.document(start)))
+            .where(filter=FieldFilter("__name__", "<", sessions.document(end)))
+            .order_by("__name__")
+            .limit(_PAGE)
+            .stream(**self._sending)
+        )
+
+    async def _commit(
+        self, fill: Callable[[AsyncWriteBatch, At], None], unless: tuple[type[Exception], ...] = ()
+    ) -> datetime | None:
+        """Send writes and return the last one's update time, or None if one of these errors says that none is done."""
+
+        async def commit(client: AsyncClient) -> datetime | None:
+            batch: Any = client.batch()
+            sessions = client.collection(self._place.collection)
+            fill(batch, lambda name: sessions.document(to_id(name)))
+            try:
+                results = await batch.commit(**self._sending)
+            except unless:
+                return None
+            self._clock = batch.commit_time.timestamp() - time.monotonic()
+            written: datetime = results[-1].update_time or batch.commit_time  # a delete has no update time
+            return written
+
+        return await self._line.call(commit)
+
+    async def _create(self, name: str, fields: dict[str, Any]) -> datetime | None:
+        """Create a document, or update one that has ended."""
+        while True:
+            written = await self._commit(
+                lambda batch, at: batch.create(at(name), fields), unless=(driver.AlreadyExists,)
+            )
+            if written is not None:
+                return written
+            there = (await self._look([name], ["ttl_ms"])).get(name)
+            if there is not None and not has_ended(there):
+                return None
+            if there is not None and (written := await self._update(name, fields, there.update_time)) is not None:
+                return written
+
+    async def _update(self, name: str, fields: dict[str, Any], at: datetime | None) -> datetime | None:
+        """Replace the fields of a document that has this update time."""
+        if at is None:
+            return None
+        fields = {"ttl_ms": DELETE_FIELD, "expires_at": DELETE_FIELD} | fields
+        unchanged = AsyncClient.write_option(last_update_time=at)
+        return await self._commit(lambda batch, there: batch.update(there(name), fields, unchanged), unless=_CHANGED)
+
+    def _end(self) -> dict[str, Any]:
+        """Return the lifetime, and when Firestore may remove the document: no sooner than it has ended."""
+        if self.ttl_ms is None:
+            return {}
+        try:
+            end = self._now() + self.timeout + timedelta(milliseconds=self.ttl_ms)
+        except OverflowError:
+            end = _LAST
+        return {"ttl_ms": self.ttl_ms, "expires_at": end}
+
+    def _time_of(self, version: str) -> datetime | None:
+        """Return the update time that a version means, or None if it means none, or a record that has ended since."""
+        if (meant := from_version(version)) is None:
+            return None
+        update_time, ttl_ms = meant
+        return None if ttl_ms is not None and age_ms(update_time, self._now()) >= ttl_ms else update_time
+
+    def _now(self) -> datetime:
+        """Return the time by Firestore's clock, as its last answer had it."""
+        return datetime.fromtimestamp(self._clock + time.monotonic(), UTC)
+
+    def _fields(self, name: str, payload: Payload) -> dict[str, Any]:
+        return to_fields(name, payload.decode() if self.codec.is_text else payload, self._end())
+
+    def _payload(self, document: Document) -> Payload:
+        payload = to_payload(document)
+        if payload is None:
+            raise CorruptValueError(f"{self.where} holds a document without a payload under this key")
+        return payload
+
+    def _check_size(self, payloads: Mapping[str, Payload]) -> None:
+        """Refuse what is too large for one request: with field names, and ids of up to three times the name."""
+        size = sum(len(payload) + 4 * len(name.encode()) + len(self.where) + 200 for name, payload in payloads.items())
+        if size > _LARGEST_REQUEST:
+            message = f"a batch of {len(payloads)} has up to {size} bytes; {self.where} takes {_LARGEST_REQUEST}"
+            raise ValueTooLargeError(message, size=size, limit=_LARGEST_REQUEST)
