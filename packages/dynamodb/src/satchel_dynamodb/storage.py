@@ -1,0 +1,441 @@
+"""Sessions in DynamoDB: an item per session, each a partition of its own; what is too large for one may be in S3."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final, Self, Unpack
+
+from botocore.exceptions import ClientError
+
+from satchel import (
+    ANY,
+    Capabilities,
+    ConfigurationError,
+    CorruptValueError,
+    EncodedStorage,
+    Expected,
+    Payload,
+    StorageError,
+    StorageOptions,
+    StorageUnavailableError,
+    StorageURL,
+)
+from satchel.aws import AWS, Backoff, code_of, place_of, take_options, together, translate
+from satchel.storage import V
+from satchel_dynamodb.objects import Objects
+
+# An item has 400 KB, counted in the UTF-8 of names and strings, and for a number half its digits and one: what remains
+# for a payload beside the longest key, a digest, and the end of the longest lifetime.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+_BESIDE: Final = {"session_key": 3 * 128 + 1 + 3 * 512, "payload": 0, "version": 64, "expires_at": 10, "remove_at": 9}
+_LARGEST: Final = 400 * 1024 - sum(len(name) + size for name, size in _BESIDE.items())
+_READ_AT_ONCE, _WRITTEN_AT_ONCE = 100, 25  # BatchGetItem and BatchWriteItem take no more
+
+_ALIVE: Final = "(attribute_not_exists(expires_at) OR expires_at > :now)"
+_ABSENT: Final = "attribute_not_exists(session_key) OR expires_at <= :now"
+_PRESENT: Final = f"attribute_exists(session_key) AND {_ALIVE}"
+_UNCHANGED: Final = f"version = :expected AND {_ALIVE}"
+_LISTED: Final = f"begins_with(session_key, :prefix) AND {_ALIVE}"
+_ENDED: Final = "begins_with(session_key, :prefix) AND attribute_exists(offloaded) AND expires_at <= :now"
+_STILL_ENDED: Final = "offloaded = :offloaded AND expires_at <= :now"
+
+_TABLE: Final = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
+_MISSING: Final = "ResourceNotFoundException"
+_ACTIONS: Final = (
+    "BatchGetItem", "BatchWriteItem", "DeleteItem", "DescribeTable", "GetItem", "PutItem", "Scan", "UpdateItem",
+)  # fmt: skip
+
+
+class DynamoDBStorage(EncodedStorage[V]):
+    """One item per session, read consistently, and changed under conditions that the server checks.
+
+    Args:
+        table: its name. If it is missing it is created, billed on demand.
+        client: a client or resource of boto3's, used with whatever options it has, and not closed; None to make one.
+        region: as in `eu-west-1`; by default what the environment or the profile says.
+        endpoint_url: where DynamoDB is, if not at AWS.
+        profile: of the AWS configuration files.
+        offload: `s3://bucket/prefix`, where payloads go that are too large for an item; None refuses them.
+        max_connections: how many requests are under way at once, each in a thread of its own; others wait. 32 by
+            default.
+        options: see `satchel.StorageOptions`.
+    """
+
+    capabilities = Capabilities(
+        versioned=True,
+        conditional_delete=True,
+        expiring=True,
+        ttl_resolution=timedelta(milliseconds=1),
+        listing=True,
+        batch=True,
+        durable=True,
+        max_value_bytes=_LARGEST,
+    )
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        client: Any = None,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+        offload: str | None = None,
+        max_connections: int | None = None,
+        **options: Unpack[StorageOptions[V]],
+    ) -> None:
+        if not isinstance(table, str) or not _TABLE.fullmatch(table):
+            raise ConfigurationError(f"table is {table!r}; it has 3 to 255 of the characters a-z, A-Z, 0-9, _, - and .")
+        super().__init__(where=f"dynamodb:///{table}{place_of(client, region, endpoint_url)}", **options)
+        self._table = table
+        self._objects = None if offload is None else Objects(offload, self.timeout, max_connections)
+        if self._objects is not None:
+            self.capabilities = replace(self.capabilities, max_value_bytes=self._objects.largest)
+        self._aws = AWS(
+            "dynamodb",
+            client=client,
+            region=region,
+            endpoint_url=endpoint_url,
+            profile=profile,
+            max_connections=max_connections,
+            timeout=self.timeout,
+        )
+        self._untyped = False  # the client turns Python's types into DynamoDB's, and back
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """Open `dynamodb:///table?region=eu-west-1`; the query may also say `endpoint_url`, `profile` and `offload`."""
+        parsed = StorageURL(url)
+        if parsed.host or parsed.username is not None or "/" in parsed.path[1:]:
+            raise ConfigurationError("a DynamoDB URL is dynamodb:///table?region=eu-west-1")
+        own = take_options(parsed)
+        if (offload := parsed.take("offload", str)) is not None:
+            own["offload"] = offload
+        return cls(parsed.path[1:], **(own | parsed.options(options)))
+
+    async def open(self) -> None:
+        """Make the client, look at the table, and create it with its expiry."""
+        await self._aws.open()
+        if self._objects is not None:
+            await self._objects.open()
+        self._untyped = await self._aws.run(_is_untyped)
+        await self._look_at_table()
+        if self.create:
+            await self._switch_on_expiry()
+
+    async def close(self) -> None:
+        """Close the client, unless it was passed in."""
+        self._aws.close()
+        if self._objects is not None:
+            self._objects.close()
+
+    async def get(self, name: str) -> Payload | None:
+        """GetItem."""
+        found = await self.get_versioned(name)
+        return None if found is None else found[0]
+
+    async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
+        """GetItem, and where the payload is in S3, its object."""
+        missing = None
+        while True:
+            answer = await self._aws.call("get_item", **self._key(name), ConsistentRead=True, reads=True)
+            item = self._alive(answer.get("Item"))
+            if item is None:
+                return None
+            payload = await self._payload(item)
+            if payload is not None:
+                return payload, str(item["version"])
+            if missing == item["offloaded"]:
+                raise CorruptValueError(f"{self.where} names an object that is not in {self._objects}")
+            missing = item[
+                "offloaded"
+            ]  # removed after the item was read, by one who replaced it, so there is a new one
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        """PutItem, under a condition. Of a large payload the object is there before, and an old object goes after."""
+        item = await self._item(name, payload)
+        old = await self._change("put_item", self._if(expected), Item=self._out(item))
+        await self._discard(item if old is None else old)
+        return None if old is None else str(item["version"])
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        """DeleteItem, under a condition, and then an object."""
+        old = await self._change("delete_item", self._if(expected), **self._key(name))
+        await self._discard(old)
+        return old is not None
+
+    async def renew(self, name: str) -> bool:
+        """UpdateItem."""
+        end = self._end()
+        update = "SET expires_at = :expires_at, remove_at = :remove_at" if end else "REMOVE expires_at, remove_at"
+        condition = self._condition(_PRESENT, now=_now(), **end)
+        changed = await self._change("update_item", condition, **self._key(name), UpdateExpression=update)
+        if changed and end and "offloaded" in changed:
+            # The table's own expiry would leave the object behind; see `purge`.
+            condition = self._condition(_PRESENT, now=_now())
+            await self._change("update_item", condition, **self._key(name), UpdateExpression="REMOVE remove_at")
+        return changed is not None
+
+    async def purge(self) -> int:
+        """Remove what has ended and has an object; items without one the table removes itself."""
+        count = 0
+        if self._objects is not None:
+            async for items in self._scan(_ENDED, self._prefix, "session_key, offloaded"):
+                for item in items:
+                    condition = self._condition(_STILL_ENDED, offloaded=item["offloaded"], now=_now())
+                    old = await self._change("delete_item", condition, **self._key(item["session_key"]))
+                    await self._discard(old)
+                    count += old is not None
+        return count
+
+    async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
+        """Scan the table, a megabyte at a time."""
+        async for items in self._scan(_LISTED, prefix, "session_key"):
+            yield [item["session_key"] for item in items]
+
+    async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
+        """BatchGetItem, a hundred items at a time."""
+        items: list[dict[str, Any]] = []
+        for start in range(0, len(names), _READ_AT_ONCE):
+            keys = [self._key(name)["Key"] for name in names[start : start + _READ_AT_ONCE]]
+            left: Any = {self._table: {"Keys": keys, "ConsistentRead": True}}
+            backoff = Backoff(self.timeout.total_seconds())
+            while left:
+                answer = await self._aws.call("batch_get_item", RequestItems=left, reads=True)
+                items += [item for raw in answer["Responses"][self._table] if (item := self._alive(raw)) is not None]
+                left = answer["UnprocessedKeys"]
+                await self._pause(left, backoff)
+        payloads = await together(self._payload(item) for item in items)
+        found = {item["session_key"]: payload for item, payload in zip(items, payloads, strict=True)}
+        again = {name: await self.get(name) for name, payload in found.items() if payload is None}
+        return {name: payload for name, payload in (found | again).items() if payload is not None}
+
+    async def put_many(self, payloads: Mapping[str, Payload]) -> None:
+        """BatchWriteItem, 25 items at a time; where there may be objects, PutItem side by side."""
+        if self._objects is not None:
+            await together(self.put(name, payload) for name, payload in payloads.items())
+        else:
+            items = [self._out(await self._item(name, payload)) for name, payload in payloads.items()]
+            await self._write([{"PutRequest": {"Item": item}} for item in items])
+
+    async def drop_many(self, names: Sequence[str]) -> None:
+        """BatchWriteItem, 25 items at a time; where there may be objects, DeleteItem side by side."""
+        if self._objects is not None:
+            await together(self.drop(name) for name in names)
+        else:
+            await self._write([{"DeleteRequest": {"Key": self._key(name)["Key"]}} for name in names])
+
+    def translate(self, error: Exception) -> StorageError | None:
+        """Say what an error of boto3's means, or the code of one that the server answered with."""
+        if isinstance(error, ClientError):
+            said = str(error.response.get("Error", {}).get("Message"))
+            match code_of(error):
+                case "ResourceNotFoundException":
+                    why = "" if self.create else ", and create=False"
+                    return ConfigurationError(f"{self.where} does not exist{why}")
+                case "TransactionConflictException" | "LimitExceededException" | "ResourceInUseException" as code:
+                    return StorageUnavailableError(f"{self.where} is busy: {code}")
+                case "ValidationException" if "schema" in said:
+                    return ConfigurationError(f"{self.where} has another key than the string session_key")
+        found = translate(error, self.where)
+        if found is None and isinstance(error, ClientError):
+            return StorageError(f"{self.where} failed: {code_of(error)}")
+        return found
+
+    def schema(self) -> str:
+        """Return a CloudFormation template: the table, and the rights to work with it."""
+        table = {
+            "TableName": self._table,
+            "BillingMode": "PAY_PER_REQUEST",
+            **_KEYS,
+            "TimeToLiveSpecification": {"AttributeName": "remove_at", "Enabled": True},
+        }
+        statement = {
+            "Effect": "Allow",
+            "Action": [f"dynamodb:{action}" for action in _ACTIONS],
+            "Resource": {"Fn::GetAtt": ["SatchelTable", "Arn"]},
+        }
+        statements = [statement, *(self._objects.rights() if self._objects is not None else [])]
+        policy = {"PolicyDocument": {"Version": "2012-10-17", "Statement": statements}}
+        resources = {
+            "SatchelTable": {"Type": "AWS::DynamoDB::Table", "DeletionPolicy": "Retain", "Properties": table},
+            "SatchelPolicy": {"Type": "AWS::IAM::ManagedPolicy", "Properties": policy},
+        }
+        return json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources}, indent=2) + "\n"
+
+    async def _look_at_table(self) -> None:
+        """Wait for the table, after creating it if need be, and see that it has the right key."""
+        created = False
+        while True:
+            try:
+                answer = await self._aws.call("describe_table", TableName=self._table, reads=True)
+            except ClientError as error:
+                if code_of(error) != _MISSING or not self.create:
+                    raise
+                if not created:
+                    await self._create_table()
+                created = True  # although it may be a while before it can be seen
+            else:
+                if answer["Table"]["TableStatus"] != "CREATING":
+                    break
+            await asyncio.sleep(0.05)
+        if {name: answer["Table"][name] for name in _KEYS} != _KEYS:
+            raise ConfigurationError(f"{self.where} has another key than the string session_key")
+
+    async def _create_table(self) -> None:
+        try:
+            await self._aws.call("create_table", TableName=self._table, BillingMode="PAY_PER_REQUEST", **_KEYS)
+        except ClientError as error:
+            if code_of(error) != "ResourceInUseException":  # somebody else was faster
+                raise
+
+    async def _switch_on_expiry(self) -> None:
+        attribute = await self._expiry()
+        if attribute is None:
+            specification = {"AttributeName": "remove_at", "Enabled": True}
+            try:
+                await self._aws.call(
+                    "update_time_to_live", TableName=self._table, TimeToLiveSpecification=specification
+                )
+            except ClientError:
+                if await self._expiry() != "remove_at":  # else somebody else was faster
+                    raise
+        elif attribute != "remove_at":
+            raise ConfigurationError(f"{self.where} expires by {attribute}, not by remove_at")
+
+    async def _expiry(self) -> str | None:
+        """Return the attribute that the table's own expiry goes by, or None if that is off."""
+        answer = await self._aws.call("describe_time_to_live", TableName=self._table, reads=True)
+        found = answer["TimeToLiveDescription"]
+        return found.get("AttributeName") if found["TimeToLiveStatus"] in ("ENABLED", "ENABLING") else None
+
+    async def _item(self, name: str, payload: Payload) -> dict[str, Any]:
+        """Return a new item; if its payload is too large, it is in an object by then."""
+        item: dict[str, Any] = {"session_key": name, "version": self.version_of(payload), **self._end()}
+        if self._objects is None or len(payload) <= _LARGEST:
+            return item | {"payload": payload.decode() if self.codec.is_text else payload}
+        item.pop("remove_at", None)  # the table's own expiry would leave the object behind; see `purge`
+        return item | {"offloaded": await self._objects.add(name, payload)}
+
+    async def _payload(self, item: Mapping[str, Any]) -> Payload | None:
+        """Return what an item holds, or None if its object is not there any more."""
+        if "version" in item and "payload" in item:
+            payload = item["payload"]
+            return payload.encode() if isinstance(payload, str) else bytes(payload)
+        if "version" not in item or "offloaded" not in item:
+            raise CorruptValueError(f"{self.where} holds something else than a session under this key")
+        if self._objects is None:
+            raise ConfigurationError(f"{self.where} has payloads in S3: say where, with offload=")
+        return await self._objects.get(item["offloaded"])
+
+    async def _discard(self, item: Mapping[str, Any] | None) -> None:
+        """Remove the object of an item that is not there any more. Should that fail, the object is left over."""
+        if self._objects is not None and item is not None and "offloaded" in item:
+            await self._objects.remove(item["offloaded"])
+
+    async def _change(self, operation: str, condition: dict[str, Any], **request: Any) -> dict[str, Any] | None:
+        """Change an item; return it as it was (updated: as it is), or None if the condition does not hold."""
+        request |= {"TableName": self._table, **condition}
+        if self._objects is not None:
+            request["ReturnValues"] = "ALL_NEW" if operation == "update_item" else "ALL_OLD"
+        try:
+            answer = await self._aws.call(operation, **request)
+        except ClientError as error:
+            if code_of(error) == "ConditionalCheckFailedException":
+                return None
+            raise
+        return self._in(answer.get("Attributes", {}))
+
+    async def _scan(self, condition: str, prefix: str, names: str) -> AsyncGenerator[list[dict[str, Any]], None]:
+        request = {"TableName": self._table, "ConsistentRead": True, "ProjectionExpression": names}
+        while True:
+            values = self._out({":prefix": prefix, ":now": _now()})
+            page = {**request, "FilterExpression": condition, "ExpressionAttributeValues": values}
+            answer = await self._aws.call("scan", **page, reads=True)
+            yield [self._in(item) for item in answer["Items"]]
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    async def _write(self, requests: Sequence[dict[str, Any]]) -> None:
+        for start in range(0, len(requests), _WRITTEN_AT_ONCE):
+            left: Any = {self._table: requests[start : start + _WRITTEN_AT_ONCE]}
+            backoff = Backoff(self.timeout.total_seconds())
+            while left:
+                answer = await self._aws.call("batch_write_item", RequestItems=left)
+                left = answer["UnprocessedItems"]
+                await self._pause(left, backoff)
+
+    async def _pause(self, left: object, backoff: Backoff) -> None:
+        """Wait before the rest of a batch is sent again."""
+        if left and not await backoff.pause():
+            raise StorageUnavailableError(f"{self.where} is asked for more than it gives: a part of a batch is left")
+
+    def _if(self, expected: Expected) -> dict[str, Any]:
+        if expected is ANY:
+            return {}
+        if expected is None:
+            return self._condition(_ABSENT, now=_now())
+        return self._condition(_UNCHANGED, now=_now(), expected=expected.encode(errors="replace").decode())
+
+    def _condition(self, expression: str, **values: Any) -> dict[str, Any]:
+        named = self._out({f":{name}": value for name, value in values.items()})
+        return {"ConditionExpression": expression, "ExpressionAttributeValues": named}
+
+    def _key(self, name: str) -> dict[str, Any]:
+        return {"TableName": self._table, "Key": self._out({"session_key": name})}
+
+    def _end(self) -> dict[str, int]:
+        """Return when a record written now ends: for us in milliseconds, and for the table in seconds."""
+        if self.ttl_ms is None:
+            return {}
+        end = _now() + self.ttl_ms + 1  # now is cut to the millisecond
+        return {"expires_at": end, "remove_at": end // 1000 + 1}
+
+    def _alive(self, raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """Return an item of the server's if it has not ended."""
+        item = self._in(raw or {})
+        ended = "expires_at" in item and int(item["expires_at"]) <= _now()
+        return item if item and not ended else None
+
+    def _out(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(values) if self._untyped else {name: _typed(value) for name, value in values.items()}
+
+    def _in(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return (
+            dict(values)
+            if self._untyped
+            else {name: value for name, typed in values.items() for value in typed.values()}
+        )
+
+
+_KEYS: Final[dict[str, Any]] = {
+    "KeySchema": [{"AttributeName": "session_key", "KeyType": "HASH"}],
+    "AttributeDefinitions": [{"AttributeName": "session_key", "AttributeType": "S"}],
+}
+
+
+def _typed(value: str | bytes | int) -> dict[str, Any]:
+    match value:
+        case str():
+            return {"S": value}
+        case bytes():
+            return {"B": value}
+        case _:
+            return {"N": str(value)}
+
+
+def _is_untyped(db: Any) -> bool:
+    """Tell whether a client turns Python's types into DynamoDB's by itself, as the one inside of a resource does."""
+    params = {"Key": {"session_key": {"S": ""}}}
+    model = db.meta.service_model.operation_model("GetItem")
+    db.meta.events.emit("before-parameter-build.dynamodb.GetItem", params=params, model=model, context={})
+    return params["Key"]["session_key"] != {"S": ""}
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
