@@ -35,6 +35,8 @@ PUBLISHED = {name: member for name, member in MEMBERS.items() if member.publishe
 INSTALLED = pythons.find()
 OLDEST_AND_NEWEST = list(dict.fromkeys([*INSTALLED[:1], *INSTALLED[-1:]]))
 
+DEMO = ["core", "sqlite"]
+
 # How the versions of a package's dependencies are chosen: the pins of requirements/, or freely within its bounds.
 RESOLUTIONS = {
     "pinned": ("--constraint", "requirements/test.txt"),
@@ -46,7 +48,7 @@ RESOLUTIONS = {
 @nox.session
 def demo(session: nox.Session) -> None:
     """Talk to the demo bot."""
-    install(session, "demo", [name for name in PUBLISHED if name != "conformance"])
+    install(session, "demo", DEMO)
     session.run("satchel", "chat", *session.posargs)
 
 
@@ -173,8 +175,7 @@ def lock(session: nox.Session) -> None:
     for member in MEMBERS.values():
         everything += [f"{member.folder}/pyproject.toml"]
         everything += [f"--group={member.folder}/pyproject.toml:{group}" for group in member.groups]
-    runtime = [f"{PUBLISHED[name].folder}/pyproject.toml" for name in PUBLISHED if name != "conformance"]
-    runtime.append("--all-extras")
+    runtime = ["--all-extras", *(f"{MEMBERS[name].folder}/pyproject.toml" for name in DEMO)]
 
     def compile_(name: str, *sources: str) -> None:
         options = ["--universal", "--python-version", pythons.SUPPORTED[0], "--generate-hashes", "--no-annotate"]

@@ -15,12 +15,20 @@ BLOCKS = [
     for path in sorted({ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("packages/*/README.md")})
     for number, block in enumerate(re.findall(r"^```python\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE))
 ]
+SERVERS = {
+    "firestore://my-project": "firestore_url",
+    "mongodb://localhost": "mongodb_url",
+    "postgresql://localhost/bot": "postgres_url",
+    "redis://localhost": "redis_url",
+    "supabase://PROJECT.supabase.co": "supabase_url",
+}
 
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_python_of_a_readme_runs(block: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    if "redis://localhost" in block and "# or redis://localhost" not in block:
-        block = block.replace("redis://localhost", request.getfixturevalue("redis_url"))
+    for address, fixture in SERVERS.items():
+        if address in block and f"# or {address}" not in block:
+            block = block.replace(address, request.getfixturevalue(fixture))
     program = [sys.executable, "-W", "error", "-c", block]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
