@@ -41,11 +41,15 @@ def _cells(name: str, distribution: str, kind: Any, words: dict[str, str]) -> li
         "no lost updates": ("yes" if can.conditional_delete else "yes, but for deletes") if can.versioned else "no",
         "expiry": _duration(can.ttl_resolution) if can.ttl_resolution else "no",
         "listing": "yes" if can.listing else "no",
-        "batch": "no" if not can.batch else "atomic" if can.atomic_batch else "yes",
+        "batch": _batch(can),
         "durable": "yes" if can.durable else "no",
         "largest value": _size(can.max_value_bytes),
     }
     return [name, f"`{distribution}`", f"`{words['url']}`", *(words.get(key, made[key]) for key in made)]
+
+
+def _batch(can: Capabilities) -> str:
+    return "transactional" if can.transactional else "atomic" if can.atomic_batch else "yes" if can.batch else "no"
 
 
 def _row(cells: Any) -> str:
@@ -62,7 +66,7 @@ def _size(limit: int | None) -> str:
         return "memory, disk"
     for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if limit >= size:
-            return f"{limit / size:.3g} {unit}"
+            return f"{limit / size:.0f} {unit}"
     return f"{limit} bytes"
 
 
