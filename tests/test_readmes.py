@@ -16,10 +16,12 @@ BLOCKS = [
     for number, block in enumerate(re.findall(r"^```python\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE))
 ]
 SERVERS = {
+    "dynamodb:///sessions?region=eu-west-1": "dynamodb_url",
     "firestore://my-project": "firestore_url",
     "mongodb://localhost": "mongodb_url",
     "postgresql://localhost/bot": "postgres_url",
     "redis://localhost": "redis_url",
+    "s3://my-bucket/bots?region=eu-west-1": "moto_url",
     "supabase://PROJECT.supabase.co": "supabase_url",
 }
 

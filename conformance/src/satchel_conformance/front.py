@@ -27,10 +27,11 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What to answer with: the status and the body."""
+    """What to answer with: the status, the body, and its content type."""
 
     status: int
     body: bytes
+    kind: str = ""
 
 
 class Front:
@@ -92,7 +93,7 @@ class Front:
         self.seen.append(request)
         made = self._answers.popleft()(request) if self._answers else None
         if made is not None:
-            return made.status, [], made.body
+            return made.status, [("Content-Type", made.kind)] if made.kind else [], made.body
         connection = HTTPConnection(*self._target, timeout=30)
         try:
             headers = {name: value for name, value in request.headers.items() if name not in self._drop}

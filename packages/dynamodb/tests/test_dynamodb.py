@@ -310,7 +310,7 @@ async def test_the_rest_of_a_batch_is_asked_for_again(front: Front, url: str, na
 def part_of(body: bytes, name: str) -> Any:
     """Return an answer that says that nothing of a batch was done."""
     answer = {name: json.loads(body)["RequestItems"], "Responses": {"sessions": []}}
-    return Answer(200, json.dumps(answer).encode())
+    return Answer(200, json.dumps(answer).encode(), "application/x-amz-json-1.0")
 
 
 @pytest.fixture

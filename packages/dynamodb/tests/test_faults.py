@@ -43,14 +43,14 @@ async def test_threads_that_wait_for_a_silent_server_are_free_again_in_time(dyna
     with Proxy(*address_in(dynamodb_url)) as proxy:
         url = proxy.url(dynamodb_url)
         options: dict[str, Any] = {"namespace": namespace, "max_connections": 2}
-        async with DynamoDBStorage[Any].from_url(url, **options, timeout=timedelta(seconds=1)) as storage:
+        async with DynamoDBStorage[Any].from_url(url, **options, timeout=timedelta(seconds=3)) as storage:
             await storage.write("chat:1", 1)
             proxy.arm(BlackHole())
             calls = [storage.read("chat:1") for _ in range(20)]
             results = await asyncio.gather(*calls, return_exceptions=True)
             assert all(isinstance(result, StorageUnavailableError) for result in results)
             proxy.heal()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while True:
                     try:
                         assert await storage.read("chat:1") == 1

@@ -1,11 +1,11 @@
-"""No lost updates: eight processes work on one session at once, and nothing that they did is missing."""
+"""No lost updates: four processes work on one session at once, and nothing that they did is missing."""
 
 import pytest
 
 from satchel import open_storage
 from satchel_conformance.worker import run_workers
 
-PROCESSES, TIMES = 8, 20
+PROCESSES, TIMES = 4, 25
 
 
 @pytest.mark.parametrize("how", ["update", "lease"])

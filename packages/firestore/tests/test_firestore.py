@@ -14,6 +14,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore import AsyncClient, AsyncCollectionReference, Client, FieldFilter
 
 from satchel import (
+    Change,
     Codec,
     ConfigurationError,
     ConflictError,
@@ -443,8 +444,11 @@ async def test_a_call_is_one_request_but_where_a_document_has_to_be_read_first(u
                 (1, lambda: storage.delete_many(["chat:1", "chat:2"])),
                 (1, lambda: storage.delete("chat:1")),
                 (3, lambda: storage.write_versioned("ended", 2, None)),
+                (1, lambda: storage.read_records(["ended", "missing"])),
+                (3, lambda: storage.commit({"also ended": Change(2, None), "chat:3": Change(3, None)})),
+                (1, lambda: conflict(storage.commit({"ended": Change(3, "2026-01-02T03:04:05.678901+00:00")}))),
             ]
-            await short.write("ended", 1)
+            await short.write_many({"ended": 1, "also ended": 1})
             await asyncio.sleep(0.005)
             for number, call in calls:
                 with proxy.counting() as count:

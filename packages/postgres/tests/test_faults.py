@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -89,7 +90,7 @@ async def test_every_acknowledged_write_is_there_after_the_server_died(
             while running:
                 number += 1
                 value = {"number": number, "padding": str(number) * 1000}
-                await until_it_works(lambda: storage.write(f"last:{writer}", value))  # noqa: B023
+                await until_it_works(partial(storage.write, f"last:{writer}", value))
                 version = storage.version_of(storage.codec.encode({"number": number - 1}))
                 expected = None if number == 1 else version
                 try:
@@ -97,7 +98,7 @@ async def test_every_acknowledged_write_is_there_after_the_server_died(
                 except StorageUnavailableError:  # it may have been done, and versions tell
                     if await until_it_works(lambda: storage.read(f"count:{writer}")) != {"number": number}:
                         await until_it_works(
-                            lambda: storage.write_versioned(f"count:{writer}", {"number": number}, expected)  # noqa: B023
+                            partial(storage.write_versioned, f"count:{writer}", {"number": number}, expected)
                         )
                 acknowledged += 1
                 last = await until_it_works(lambda: storage.read(f"last:{writer}"))
@@ -106,20 +107,19 @@ async def test_every_acknowledged_write_is_there_after_the_server_died(
         def add(session: Session[Any]) -> None:
             session.data["writes"] += 1
 
-        writers = [asyncio.create_task(write(writer)) for writer in range(6)]
-        for _ in range(2):
-            before = acknowledged
-            for _ in range(10):
-                await sessions.update("chat:1", add)
-                updated += 1
-            while acknowledged < before + 30:
-                await asyncio.sleep(0.01)
-            await stop(postgres_restarted_url, how)
-        before = acknowledged
-        while acknowledged < before + 30:
-            await asyncio.sleep(0.01)
-        running = False
-        await asyncio.gather(*writers)
+        async with asyncio.TaskGroup() as writers:
+            for writer in range(6):
+                writers.create_task(write(writer))
+            for round_ in range(3):
+                if round_:
+                    await stop(postgres_restarted_url, how)
+                before = acknowledged
+                for _ in range(10):
+                    await sessions.update("chat:1", add)
+                    updated += 1
+                while acknowledged < before + 30:
+                    await asyncio.sleep(0.01)
+            running = False
         found = await storage.read_many(f"count:{writer}" for writer in range(6))
         assert sum(each["number"] for each in found.values()) == acknowledged
         assert await storage.read("chat:1") == {"writes": updated}

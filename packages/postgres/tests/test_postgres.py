@@ -648,6 +648,12 @@ async def test_behind_a_pooler_nothing_is_prepared_unless_one_says_so(pgbouncer_
         await asyncio.gather(*(storage.write(f"chat:{number % 10}", number) for number in range(200)))
 
 
+async def test_an_option_that_a_pooler_does_not_take_is_named(pgbouncer_url: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be used like this: unsupported startup parameter: options"):
+        async with PostgresStorage[Any](f"{pgbouncer_url}?options=-c%20statement_timeout%3D10s"):
+            pass
+
+
 async def test_without_create_nothing_is_created_and_what_is_missing_is_named(
     postgres_url: str, table: str, raw: Raw
 ) -> None:
@@ -824,6 +830,18 @@ def test_a_wrong_url_is_refused_before_anything_is_connected(url: str, line: str
         PostgresStorage(url)
     assert "\n" not in str(caught.value)
     assert "hun" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("query", "line"), [
+    ("port=99999999", 'invalid port number: "99999999"'),
+    ("connect_timeout=soon", "bad value for connect_timeout: 'soon'"),
+    ("target_session_attrs=bogus", "invalid target_session_attrs value"),
+    ("service=nowhere", 'definition of service "nowhere" not found'),
+])  # fmt: skip
+async def test_what_only_libpq_understands_it_refuses(query: str, line: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^postgresql://[^ ]* cannot be used like this: {line}"):
+        async with PostgresStorage[Any](f"postgresql://?{query}"):
+            pass
 
 
 def test_a_url_says_what_it_opens(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,9 @@ At = Callable[[str], AsyncDocumentReference]
 _LARGEST_REQUEST: Final = 10 * 1024 * 1024  # https://cloud.google.com/firestore/quotas, "Maximum API request size"
 _PAGE: Final = 500  # documents in one page of a listing
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
-_CHANGED: Final = (driver.FailedPrecondition, driver.NotFound)  # there at another update time, or not there
+_NO_END: Final = {"ttl_ms": DELETE_FIELD, "expires_at": DELETE_FIELD}
+# There already, there at another update time, or not there.
+_REFUSED: Final = (driver.AlreadyExists, driver.FailedPrecondition, driver.NotFound)
 # https://cloud.google.com/firestore/docs/security/iam, https://cloud.google.com/firestore/docs/ttl and
 # https://cloud.google.com/firestore/docs/best-practices: "Indexes".
 _SCHEMA: Final = """\
@@ -93,6 +95,7 @@ class FirestoreStorage(EncodedStorage[V]):
         listing=True,
         batch=True,
         atomic_batch=True,
+        transactional=True,
         durable=True,
         # A document has 1 MiB: less 6 KiB for its name and 2 KiB for a long name as a field, and the other fields.
         # https://cloud.google.com/firestore/quotas and https://cloud.google.com/firestore/docs/storage-size
@@ -139,34 +142,27 @@ class FirestoreStorage(EncodedStorage[V]):
 
     async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
         """Read one document with its update time."""
-        document = (await self._look([name])).get(name)
-        return None if document is None or has_ended(document) else (self._payload(document), version_of(document))
+        return (await self.get_records([name])).get(name)
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
-        """Set, create, or update one document, the latter at the update time expected."""
-        fields = self._fields(name, payload)
+        """Set one document, or create or update it on a condition."""
         if expected is ANY:
-            written = await self._commit(lambda batch, at: batch.set(at(name), fields))
-        elif expected is None:
-            written = await self._create(name, fields)
-        else:
-            written = await self._update(name, fields, self._time_of(expected))
-        return None if written is None else to_version(written, self.ttl_ms)
+            await self._commit(lambda batch, at: batch.set(at(name), self._fields(name, payload)))
+            return None
+        return (await self.put_records({name: (payload, expected)}) or {}).get(name)
 
     async def drop(self, name: str, expected: Expected = ANY) -> bool:
-        """Delete one document, if need be at the update time expected."""
-        if not isinstance(expected, str):
-            await self._commit(lambda batch, at: batch.delete(at(name)))
-            return True
-        if (update_time := self._time_of(expected)) is None:
-            return False
-        unchanged = AsyncClient.write_option(last_update_time=update_time)
-        return await self._commit(lambda batch, at: batch.delete(at(name), unchanged), unless=_CHANGED) is not None
+        """Delete one document, if need be on a condition."""
+        if isinstance(expected, str):
+            return await self.put_records({name: (None, expected)}) is not None
+        await self._commit(lambda batch, at: batch.delete(at(name)))
+        return True
 
     async def renew(self, name: str) -> bool:
         """Set a new end at the update time that was read; again, if somebody else wrote in between."""
         while (document := (await self._look([name], ["ttl_ms"])).get(name)) is not None and not has_ended(document):
-            if await self._update(name, self._end(), document.update_time) is not None:
+            prolong = partial(self._prolong, name, document.update_time)
+            if await self._commit(prolong, unless=_REFUSED) is not None:
                 return True
         return False
 
@@ -203,6 +199,36 @@ class FirestoreStorage(EncodedStorage[V]):
                 batch.delete(at(name))
 
         await self._commit(fill)
+
+    async def get_records(self, names: Sequence[str]) -> dict[str, tuple[Payload, str]]:
+        """Read the documents with their update times in one request."""
+        documents = await self._look(names)
+        return {
+            name: (self._payload(found), version_of(found)) for name, found in documents.items() if not has_ended(found)
+        }
+
+    async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
+        """Create, update and delete in one commit, each document on its condition.
+
+        A document that has ended is in the way of one that is to be created. It shows by its conflict, and then its own
+        update time is the condition.
+        """
+        self._check_size({name: payload or b"" for name, (payload, _) in changes.items()})
+        times = {name: self._time_of(expected) for name, (_, expected) in changes.items() if expected is not None}
+        if None in times.values():
+            return None
+        absent = [name for name, (_, expected) in changes.items() if expected is None]
+        ended: dict[str, datetime | None] = {}
+        while True:
+            written = await self._commit(partial(self._change, changes, times | ended), unless=_REFUSED)
+            if written is not None:
+                pairs = zip(changes, written, strict=True)
+                return {name: to_version(time_, self.ttl_ms) for name, time_ in pairs if time_ is not None}
+            there = await self._look(absent, ["ttl_ms"]) if absent else {}
+            found = {name: document.update_time for name, document in there.items() if has_ended(document)}
+            if found == ended or len(found) < len(there):
+                return None
+            ended = found
 
     def schema(self) -> str:
         """Return the commands that give a bot its rights, and Firestore the task to remove what has ended."""
@@ -293,10 +319,10 @@ class FirestoreStorage(EncodedStorage[V]):
 
     async def _commit(
         self, fill: Callable[[AsyncWriteBatch, At], None], unless: tuple[type[Exception], ...] = ()
-    ) -> datetime | None:
-        """Send writes and return the last one's update time, or None if one of these errors says that none is done."""
+    ) -> list[datetime | None] | None:
+        """Send writes and return the update time of each, or None if one of these errors says that none is done."""
 
-        async def commit(client: AsyncClient) -> datetime | None:
+        async def commit(client: AsyncClient) -> list[datetime | None] | None:
             batch: Any = client.batch()
             sessions = client.collection(self._place.collection)
             fill(batch, lambda name: sessions.document(to_id(name)))
@@ -305,32 +331,31 @@ class FirestoreStorage(EncodedStorage[V]):
             except unless:
                 return None
             self._clock = batch.commit_time.timestamp() - time.monotonic()
-            written: datetime = results[-1].update_time or batch.commit_time  # a delete has no update time
-            return written
+            return [result.update_time for result in results]
 
         return await self._line.call(commit)
 
-    async def _create(self, name: str, fields: dict[str, Any]) -> datetime | None:
-        """Create a document, or update one that has ended."""
-        while True:
-            written = await self._commit(
-                lambda batch, at: batch.create(at(name), fields), unless=(driver.AlreadyExists,)
-            )
-            if written is not None:
-                return written
-            there = (await self._look([name], ["ttl_ms"])).get(name)
-            if there is not None and not has_ended(there):
-                return None
-            if there is not None and (written := await self._update(name, fields, there.update_time)) is not None:
-                return written
+    def _change(
+        self,
+        changes: Mapping[str, tuple[Payload | None, str | None]],
+        times: Mapping[str, datetime | None],
+        batch: AsyncWriteBatch,
+        at: At,
+    ) -> None:
+        """Fill a batch with changes of documents that have these update times, or do not exist."""
+        for name, (payload, _) in changes.items():
+            time_ = times.get(name)
+            condition = {"exists": False} if time_ is None else {"last_update_time": time_}
+            option = AsyncClient.write_option(**condition)
+            if payload is None:
+                batch.delete(at(name), option)
+            elif time_ is None:
+                batch.create(at(name), self._fields(name, payload))
+            else:
+                batch.update(at(name), _NO_END | self._fields(name, payload), option)
 
-    async def _update(self, name: str, fields: dict[str, Any], at: datetime | None) -> datetime | None:
-        """Replace the fields of a document that has this update time."""
-        if at is None:
-            return None
-        fields = {"ttl_ms": DELETE_FIELD, "expires_at": DELETE_FIELD} | fields
-        unchanged = AsyncClient.write_option(last_update_time=at)
-        return await self._commit(lambda batch, there: batch.update(there(name), fields, unchanged), unless=_CHANGED)
+    def _prolong(self, name: str, update_time: datetime, batch: AsyncWriteBatch, at: At) -> None:
+        batch.update(at(name), _NO_END | self._end(), AsyncClient.write_option(last_update_time=update_time))
 
     def _end(self) -> dict[str, Any]:
         """Return the lifetime, and when Firestore may remove the document: no sooner than it has ended."""

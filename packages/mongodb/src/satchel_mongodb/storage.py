@@ -268,7 +268,7 @@ class MongoDBStorage(EncodedStorage[V]):
             case driver.OperationFailure():
                 return self._refused(error)
             case driver.ConfigurationError():
-                if type(error.__cause__).__module__.startswith("dns.") or "DNS" in str(error):
+                if type(error.__cause__).__module__.startswith("dns."):
                     return StorageUnavailableError(f"{self.where} cannot be found in the DNS: {error}")
                 return ConfigurationError(f"{self.where} cannot be used: {error}")
             case driver.InvalidOperation():

@@ -48,8 +48,9 @@ _PURGE_EVERY: Final = 60.0  # seconds between two purges that a write sets off
 # What libpq and servers say, in English, of what does not pass by itself.
 _WRONG: Final = re.compile(
     "authentication failed|password supplied|pg_hba|does not exist|no such (user|database)|not permitted"
-    "|permission denied|certificate|SSL error: (?!unexpected eof)|weak sslmode|^invalid |bad value"
-    "|received invalid response|expected authentication|startup parameter|ProactorEventLoop"
+    "|[Pp]ermission denied|certificate|SSL error: (?!unexpected eof)|weak sslmode|invalid [a-z_ ]*(value|number)"
+    "|bad value|definition of service|received invalid response|expected authentication|startup parameter"
+    "|ProactorEventLoop"
 )
 
 
@@ -265,7 +266,7 @@ class PostgresStorage(EncodedStorage[V]):
     def _disconnected(self, error: psycopg.Error) -> StorageError:
         """Tell apart what an operator has to mend from what passes: there is only libpq's text to tell it by."""
         first = str(error).partition("\n")[0]
-        reason = first.rpartition(" failed: ")[2].removeprefix("FATAL:").strip()
+        reason = first.rpartition(" failed: ")[2].removeprefix("connection is bad: ").removeprefix("FATAL:").strip()
         if "does not support SSL" in first:
             return ConfigurationError(f"{self.where} offers no TLS: if the network can be trusted, say sslmode=disable")
         if _WRONG.search(first):

@@ -71,6 +71,8 @@ class SupabaseStorage(EncodedStorage[V]):
         batch=True,
         atomic_batch=True,
         durable=True,
+        # Escaped in an answer it may double, and a field ends at 1 GB: https://www.postgresql.org/docs/current/limits.html
+        max_value_bytes=250_000_000,
     )
     loop_bound = True
 
