@@ -8,7 +8,7 @@ import random
 import re
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -288,13 +288,6 @@ class Backoff:
         await asyncio.sleep(random.uniform(0, self._longest))
         self._longest = min(self._longest * 2, _LONGEST_PAUSE)
         return True
-
-
-async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Await all, and raise the first error only when nothing runs any more."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return [task.result() for task in tasks]
 
 
 def take_options(parsed: StorageURL) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from satchel import (
     StorageUnavailableError,
     StorageURL,
 )
-from satchel.aws import AWS, Backoff, code_of, place_of, take_options, together, translate
+from satchel.aws import AWS, Backoff, code_of, place_of, take_options, translate
+from satchel.settling import together
 from satchel.storage import V
 from satchel_dynamodb.objects import Objects
 

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import shlex
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from itertools import groupby
@@ -27,6 +27,7 @@ from satchel import (
     StorageURL,
     Threads,
 )
+from satchel.settling import together
 from satchel.storage import V
 from satchel.urls import boolean
 from satchel_file.files import Files, folder_of, now
@@ -147,11 +148,11 @@ class FileStorage(EncodedStorage[V]):
     async def put_many(self, payloads: Mapping[str, Payload]) -> None:
         """Write the files of each folder in one visit to a thread, several folders at once."""
         folders = ({name: payloads[name] for name in names} for names in _by_folder(payloads))
-        await _all(self._run(self._write, some, ANY) for some in folders)
+        await together(self._run(self._write, some, ANY) for some in folders)
 
     async def drop_many(self, names: Sequence[str]) -> None:
         """Remove the files of each folder in one visit to a thread, several folders at once."""
-        await _all(self._run(self._files.remove, some, ANY) for some in _by_folder(names))
+        await together(self._run(self._files.remove, some, ANY) for some in _by_folder(names))
 
     def translate(self, error: Exception) -> StorageError | None:
         """Say what an error number of the system's means (https://man7.org/linux/man-pages/man3/errno.3.html)."""
@@ -239,11 +240,3 @@ class FileStorage(EncodedStorage[V]):
 def _by_folder(names: Iterable[str]) -> Iterator[list[str]]:
     for _, some in groupby(sorted(names, key=folder_of), key=folder_of):
         yield list(some)
-
-
-async def _all(calls: Iterable[Coroutine[Any, Any, object]]) -> None:
-    """Await all, and raise the first error only when nothing runs any more."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    await asyncio.gather(*tasks, return_exceptions=True)
-    for task in tasks:
-        task.result()

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import re
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Self, TypeVar, Unpack
 
@@ -26,6 +26,7 @@ from satchel import (
     StorageOptions,
     StorageUnavailableError,
 )
+from satchel.settling import together
 from satchel.storage import V
 from satchel.threads import positive
 from satchel_redis.clients import bound, connect, where
@@ -195,7 +196,7 @@ class RedisStorage(EncodedStorage[V]):
     async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
         """GET all in one script; on a Cluster, where a script has one slot, side by side."""
         if isinstance(self._redis, RedisCluster):
-            payloads = await _all(self.get(name) for name in names)
+            payloads = await together(self.get(name) for name in names)
         else:
             payloads = await self._run(self._ask, _GET_MANY, names)
         return {name: payload for name, payload in zip(names, payloads, strict=True) if payload is not None}
@@ -203,14 +204,14 @@ class RedisStorage(EncodedStorage[V]):
     async def put_many(self, payloads: Mapping[str, Payload]) -> None:
         """SET all in one script; on a Cluster side by side."""
         if isinstance(self._redis, RedisCluster):
-            await _all(self.put(name, payload) for name, payload in payloads.items())
+            await together(self.put(name, payload) for name, payload in payloads.items())
         else:
             await self._run(self._send, _PUT_MANY, list(payloads), self._lifetime, *payloads.values())
 
     async def drop_many(self, names: Sequence[str]) -> None:
         """UNLINK all; on a Cluster side by side."""
         if isinstance(self._redis, RedisCluster):
-            await _all(self.drop(name) for name in names)
+            await together(self.drop(name) for name in names)
         else:
             await self._send(b"", "UNLINK", *(name.encode() for name in names))
 
@@ -335,13 +336,6 @@ class RedisStorage(EncodedStorage[V]):
     @property
     def _lifetime(self) -> bytes:
         return b"" if self.ttl_ms is None else b"%d" % self.ttl_ms
-
-
-async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Await all, and raise the first error only when nothing runs any more."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return [task.result() for task in tasks]
 
 
 def _in_chain(error: BaseException | None, kind: type[E]) -> E | None:

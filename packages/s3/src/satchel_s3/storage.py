@@ -25,7 +25,8 @@ from satchel import (
     StorageUnavailableError,
     StorageURL,
 )
-from satchel.aws import AWS, code_of, place_of, take_options, together, translate
+from satchel.aws import AWS, code_of, place_of, take_options, translate
+from satchel.settling import together
 from satchel.storage import V
 from satchel_s3.keys import Keys, quoted, unquoted
 
