@@ -34,9 +34,11 @@ class WriteTells(Correct):
         return True
 
 
-@planted("R0-capabilities-agree", declared=replace(_ALL, durable=True))
+@planted("R0-capabilities-agree", declared=_ALL)
 class DeclaresLess(Correct):
     """The storage declares less than is said of it."""
+
+    capabilities = replace(_ALL, durable=False)
 
 
 @planted("R0-capabilities-sensible")

@@ -420,7 +420,7 @@ class EncodedStorage(Generic[V]):
             translated = self._translated(error)
             if isinstance(translated, StorageUnavailableError) and not self._down:
                 self._down = True
-                logger.warning("lost: %s", translated)
+                logger.warning("lost: %s", str(translated))  # a handler that keeps the error would keep what it holds
             raise translated from error
         if self._down:
             self._down = False

@@ -399,7 +399,7 @@ async def test_closing_ends_the_calls_that_are_under_way_with_an_error(url: str,
 async def test_a_connection_that_fell_silent_is_replaced_and_closed(url: str, namespace: str) -> None:
     with Proxy(*address_in(url)) as proxy:
         behind = proxy.url(url)
-        async with FirestoreStorage[Any](behind, namespace=namespace, timeout=timedelta(milliseconds=300)) as storage:
+        async with FirestoreStorage[Any](behind, namespace=namespace, timeout=timedelta(seconds=1)) as storage:
             await storage.write("chat:1", 1)
             silent = proxy.arm(BlackHole(), times=1)
             with pytest.raises(StorageUnavailableError, match="did not answer"):

@@ -38,9 +38,9 @@ def connect(url: str, given: Any) -> tuple[AsyncMongoClient[Any], str | None, An
     limits = {
         # It gives up in time to say why; whether it is time, it looks twice a second.
         "serverSelectionTimeoutMS": 1000 * max(seconds / 2, seconds - 0.6),
-        # A server that cannot be reached leaves time to try again.
-        "connectTimeoutMS": 1000 * seconds / 2,
-        # Python 3.11's wait_for, of which the driver makes use, may lose a cancellation, and with it our own timeout.
+        # Not less, as it watches servers with it, too, and does not look again for half a second where that fails.
+        "connectTimeoutMS": 1000 * seconds,
+        # Python 3.11's wait_for, of which it makes use, may lose a cancellation, and with it our own timeout.
         "socketTimeoutMS": 1000 * seconds,
     }
     client = _client(parsed.rest(), limits)
