@@ -11,7 +11,7 @@ from conformance.peers.bridge import Bridge, ours, rules_of_our_own, wrap
 from conformance.peers.page import Peer
 from conformance.peers.servers import roomy
 from satchel import Capabilities
-from satchel_conformance.backends import REDIS
+from satchel_conformance.servers.redis import REDIS
 
 
 class Aiogram(Bridge):

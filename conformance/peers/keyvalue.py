@@ -15,9 +15,10 @@ from redis.asyncio import Redis as Client
 
 from conformance.peers.bridge import Bridge, ours, rules_of_our_own, wrap
 from conformance.peers.page import Peer
-from conformance.peers.servers import POSTGRES, roomy
+from conformance.peers.servers import roomy
 from satchel import Capabilities
-from satchel_conformance.backends import REDIS
+from satchel_conformance.servers.postgres import POSTGRES
+from satchel_conformance.servers.redis import REDIS
 
 _COLLECTION: Final = "satchel"
 

@@ -12,7 +12,7 @@ from conformance.peers.page import Peer
 from conformance.peers.servers import roomy
 from satchel import Capabilities
 from satchel.codecs import JSON
-from satchel_conformance.backends import REDIS
+from satchel_conformance.servers.redis import REDIS
 
 
 class Litestar(Bridge):

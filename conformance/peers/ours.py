@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from conformance.peers.page import Peer
 from satchel import MemoryStorage
-from satchel_conformance.backends import REDIS
+from satchel_conformance.servers.redis import REDIS
 
 _folder = tempfile.TemporaryDirectory(prefix="satchel-scoreboard-")
 atexit.register(_folder.cleanup)

@@ -7,7 +7,7 @@ from telebot.asyncio_storage import StateMemoryStorage, StateRedisStorage
 from conformance.peers.bridge import Bridge, ours, rules_of_our_own, wrap
 from conformance.peers.page import Peer
 from conformance.peers.servers import roomy
-from satchel_conformance.backends import REDIS
+from satchel_conformance.servers.redis import REDIS
 
 
 class Telebot(Bridge):
