@@ -429,7 +429,7 @@ def frame(kind: int, payload: bytes = b"") -> bytes:
 
 
 class Housekeeper(Echo):
-    """A server of HTTP/2 as far as its frames go: it widens the window for all data, and answers once a request ends."""
+    """A server of HTTP/2, as far as frames go: it widens the window for all data, and answers once a request ends."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

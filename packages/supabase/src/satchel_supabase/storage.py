@@ -44,7 +44,7 @@ _PURGED_AT_ONCE: Final = 5000
 _NOT_SET_UP: Final = {"PGRST202", "PGRST203", "PGRST205", "42883", "42P01", "42703"}
 _KEY_REFUSED: Final = {"PGRST300", "PGRST301", "PGRST302", "PGRST303", "22023", "401", "403"}
 _DOWN: Final = re.compile("PGRST00.|(08|40|53|55|57|58)...|25006|408|425|429|5..")
-_ELSEWHERE: Final = re.compile("[23]..|404|405|PGRST117|PGRST125")
+_ELSEWHERE: Final = re.compile("[23]..|400|404|405|PGRST117|PGRST125")
 _ABOUT_KEYS: Final = re.compile("key|auth|credential|token|jwt", re.IGNORECASE)
 
 
@@ -207,14 +207,15 @@ class SupabaseStorage(EncodedStorage[V]):
     def _refused(self, error: "APIError") -> StorageError:
         """Translate an answer by its code: of PostgREST, of PostgreSQL, or the status of a page that is neither's."""
         code = str(error.code or "")  # none where the gateway itself has answered in JSON
-        said = f"{code}, {_line(error.message)}" if len(code) > 3 else f"HTTP status {code}"
+        name = f"HTTP status {code}" if len(code) == 3 else code or "an error of its gateway"
+        said = f"{name}, {_line(error.message)}" if len(code) > 3 else name
         if code in _NOT_SET_UP:
             how = "run what `satchel schema` prints in the SQL editor of the dashboard"
             return ConfigurationError(f"{self.where} is not set up for this release: {how} ({code})")
         if code == "42501":
             return ConfigurationError(f"{self.where} forbids it to the role of its API key: {_line(error.message)}")
         if code in _KEY_REFUSED or (not code and _ABOUT_KEYS.search(error.message or "")):
-            return ConfigurationError(f"{self.where} does not take the API key or token: {said if code else 'unknown'}")
+            return ConfigurationError(f"{self.where} does not take the API key or token: {said}")
         if code == "PGRST106":
             return ConfigurationError(f"{self.where} is not served: its API does not expose the schema {self._schema}")
         if code == "413":
@@ -224,8 +225,8 @@ class SupabaseStorage(EncodedStorage[V]):
         if _ELSEWHERE.fullmatch(code):
             return ConfigurationError(f"{self.where} is no data API of Supabase: {said}")
         if not code or _DOWN.fullmatch(code):
-            return StorageUnavailableError(f"{self.where} cannot do it now: {said if code else 'says its gateway'}")
-        return StorageError(f"{self.where} failed: {code}")
+            return StorageUnavailableError(f"{self.where} cannot do it now: {said}")
+        return StorageError(f"{self.where} failed: {name}")
 
     def _unreachable(self, error: Exception) -> StorageError:
         if (untrusted := _in_chain(error, ssl.SSLCertVerificationError)) is not None:
