@@ -73,7 +73,7 @@ async def test_keys_are_as_long_as_what_hides_them_leaves_room_for() -> None:
         await storage.write(longest + "é", 1)
 
 
-@pytest.mark.parametrize("bad", ["", "secret", None, b"x" * 32, SECRET + SECRET])
+@pytest.mark.parametrize("bad", ["", "secret", None, b"x" * 32, SECRET + SECRET], ids=range(5))  # it is random
 def test_a_secret_that_is_none_is_refused_without_being_shown(bad: Any) -> None:
     with pytest.raises(ConfigurationError, match="the secret of HiddenKeys is not 32 bytes in Base64") as caught:
         HiddenKeys(MemoryStorage(), bad)

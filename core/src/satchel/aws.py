@@ -114,17 +114,19 @@ class AWS:
         self._client: Any = None
         self._ours = threading.local()
         self._closed = False
+        self._listens = False
         self._check()
         if client is not None:
             self._client = self._checked(client)
             self._connections = min(self._connections, self._client.meta.config.max_pool_connections)
-            self._listen()
         self._threads = Threads(self._connections, f"satchel-{service}")
 
     async def open(self) -> None:
         """Make the client, which reads files and may ask the machine for its credentials."""
         if self._client is None:
             self._client = await self._threads.run(self._make)
+        if not self._listens:
+            self._listens = True
             self._listen()
 
     async def run(self, work: Callable[[Any], T], *, reads: bool = False) -> T:
@@ -154,9 +156,9 @@ class AWS:
         """Close the client, unless it was passed in, and let the threads end."""
         self._closed = True
         self._threads.close()
-        if self._client is not None and self._own:
+        if self._listens and self._own:
             self._client.close()
-        elif self._client is not None:
+        elif self._listens:
             self._unlisten()
 
     def _check(self) -> None:
@@ -300,7 +302,8 @@ def take_options(parsed: StorageURL) -> dict[str, Any]:
 def place_of(client: object, region: str | None, endpoint_url: str | None) -> str:
     """Return the query of a URL that says where a service is."""
     if client is not None:
-        endpoint_url = getattr(getattr(client, "meta", None), "endpoint_url", None)
+        inner = client.meta.client if isinstance(client, ServiceResource) else client
+        endpoint_url = getattr(getattr(inner, "meta", None), "endpoint_url", None)
     return f"?endpoint_url={endpoint_url}" if endpoint_url else f"?region={region}" if region else ""
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, Generic, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, cast
 
 from satchel.adapter import ANY, Expected
 from satchel.codecs import JSON, Codec
@@ -154,8 +154,7 @@ class Backing(Generic[V]):
                 first = JSON.decode(self.codec.encode(first))
             if isinstance(first, dict) and isinstance(tree, dict) and not first.keys() <= tree.keys():
                 tree |= {name: field for name, field in first.items() if name not in tree}
-        value: V = self.codec.decode(JSON.encode(tree)) if self._convert else tree
-        return value
+        return self.codec.decode(JSON.encode(tree)) if self._convert else cast("V", tree)
 
 
 def _takes_json(codec: Codec[Any]) -> bool:

@@ -53,8 +53,10 @@ class Parts:
         if values is None:
             self.delete()
             return
-        if not isinstance(values, Mapping) or (unknown := [name for name in values if name not in self._sessions]):
-            what = type(values).__name__ if not isinstance(values, Mapping) else f"a dict with {', '.join(unknown)}"
+        what = type(values).__name__
+        if isinstance(values, Mapping):
+            what = ", ".join(name for name in values if name not in self._sessions)
+        if what:
             raise SessionError(f"the data of a group is a dict of its parts {', '.join(self._sessions)}, not {what}")
         for name, value in values.items():
             self._sessions[name].data = value

@@ -562,10 +562,16 @@ async def test_a_host_that_is_not_there_is_said() -> None:
         await open_storage("dynamodb:///sessions?endpoint_url=http://nowhere.invalid").read("chat:1")
 
 
-async def test_what_another_kind_of_server_says_is_never_missing(front: Front, url: str) -> None:
+async def test_what_another_kind_of_server_says_is_never_missing_nor_written(front: Front, url: str) -> None:
     async with DynamoDBStorage[Any].from_url(url) as storage:
         for status in (200, 404):
-            for call in (storage.read("a"), storage.read_versioned("a"), storage.read_many(["a"])):
+            for call in (
+                storage.read("a"),
+                storage.read_versioned("a"),
+                storage.read_many(["a"]),
+                storage.write("a", 1),
+                storage.delete("a"),
+            ):
                 front.answer(status, b"<html>We are back soon</html>")
                 with pytest.raises(StorageError, match="dynamodb:///sessions"):
                     await call

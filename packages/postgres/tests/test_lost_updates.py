@@ -5,7 +5,7 @@ import pytest
 from satchel import open_storage
 from satchel_conformance.worker import run_workers
 
-PROCESSES, TIMES = 8, 250
+PROCESSES, TIMES = 8, 100
 
 
 @pytest.mark.parametrize("how", ["update", "lease"])

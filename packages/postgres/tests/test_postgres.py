@@ -1,6 +1,7 @@
 """What is particular to PostgreSQL: layout, names, pools and their options, rights, what is wrong in one line."""
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -171,12 +172,12 @@ async def test_without_a_ttl_every_write_and_touch_removes_an_older_end(
         assert await row(raw, namespace, key, "expires_at") == (None,)
 
 
-@pytest.mark.parametrize("ttl", [timedelta.max, timedelta(days=10_000_000), timedelta(microseconds=1)])
-async def test_the_longest_and_the_shortest_ttl_are_taken(postgres_url: str, namespace: str, ttl: timedelta) -> None:
+@pytest.mark.parametrize("ttl", [timedelta.max, timedelta(days=100_000_000), timedelta(days=10_000_000)])
+async def test_the_longest_ttl_there_is_is_taken(postgres_url: str, namespace: str, ttl: timedelta) -> None:
     async with PostgresStorage[Any](postgres_url, namespace=namespace, ttl=ttl) as storage:
         await storage.write("chat:1", 1)
-        await storage.touch("chat:1")
-        assert await storage.read("chat:1") == (None if ttl < timedelta(seconds=1) else 1)
+        assert await storage.touch("chat:1")
+        assert await storage.read("chat:1") == 1
 
 
 async def expired(postgres_url: str, table: str, raw: Raw, count: int) -> None:
@@ -594,6 +595,7 @@ async def test_a_call_is_one_round_trip_and_stays_one_when_statements_are_prepar
                     lambda: storage.read_many(["chat:1", "chat:2"]),
                     lambda: storage.delete_many(["chat:1", "chat:2"]),
                 ]
+                storage._purge_at = math.inf
                 for _ in range(7):  # from now on all are prepared
                     for call in calls:
                         await call()

@@ -412,10 +412,10 @@ async def test_a_denied_read_is_never_missing(front: Front, front_url: str, name
             await anext(aiter(storage.keys()))
 
 
-async def test_what_another_kind_of_server_says_is_never_missing(front: Front, front_url: str) -> None:
+async def test_what_another_kind_of_server_says_is_never_missing_nor_written(front: Front, front_url: str) -> None:
     async with S3Storage[Any].from_url(front_url) as storage:
         for status in (200, 404):
-            for call in (storage.read("a"), storage.read_versioned("a"), storage.touch("a")):
+            for call in (storage.read("a"), storage.read_versioned("a"), storage.touch("a"), storage.write("a", 1)):
                 front.answer(status, b"<html>We are back soon</html>")
                 with pytest.raises(StorageError, match="s3://sessions/"):
                     await call

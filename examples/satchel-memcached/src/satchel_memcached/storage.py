@@ -156,7 +156,7 @@ class MemcachedStorage(EncodedStorage[V]):
 
     async def _run(self, work: Callable[[Client], T]) -> T:
         """Do something with a connection, in a thread."""
-        return await self._threads.run(self._work, work)
+        return await self._threads.run(lambda: self._work(work))
 
     def _work(self, work: Callable[[Client], T]) -> T:
         try:

@@ -1,7 +1,5 @@
 """Sessions in DynamoDB: an item per session, each a partition of its own; what is too large for one may be in S3."""
 
-import asyncio
-import json
 import re
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -28,6 +26,7 @@ from satchel.aws import AWS, Backoff, code_of, place_of, take_options, translate
 from satchel.settling import together
 from satchel.storage import V
 from satchel_dynamodb.objects import Objects
+from satchel_dynamodb.tables import ready, template
 
 # An item has 400 KB, counted in the UTF-8 of names and strings, and for a number half its digits and one: what remains
 # for a payload beside the longest key, a digest, and the end of the longest lifetime.
@@ -45,10 +44,6 @@ _ENDED: Final = "begins_with(session_key, :prefix) AND attribute_exists(offloade
 _STILL_ENDED: Final = "offloaded = :offloaded AND expires_at <= :now"
 
 _TABLE: Final = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
-_MISSING: Final = "ResourceNotFoundException"
-_ACTIONS: Final = (
-    "BatchGetItem", "BatchWriteItem", "DeleteItem", "DescribeTable", "GetItem", "PutItem", "Scan", "UpdateItem",
-)  # fmt: skip
 
 
 class DynamoDBStorage(EncodedStorage[V]):
@@ -124,9 +119,7 @@ class DynamoDBStorage(EncodedStorage[V]):
         if self._objects is not None:
             await self._objects.open()
         self._untyped = await self._aws.run(_is_untyped)
-        await self._look_at_table()
-        if self.create:
-            await self._switch_on_expiry()
+        await ready(self._aws, self._table, self.where, create=self.create)
 
     async def close(self) -> None:
         """Close the client, unless it was passed in."""
@@ -152,9 +145,7 @@ class DynamoDBStorage(EncodedStorage[V]):
                 return payload, str(item["version"])
             if missing == item["offloaded"]:
                 raise CorruptValueError(f"{self.where} names an object that is not in {self._objects}")
-            missing = item[
-                "offloaded"
-            ]  # removed after the item was read, by one who replaced it, so there is a new one
+            missing = item["offloaded"]  # it went after the item was read: with the item, or there is another
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
         """PutItem, under a condition. Of a large payload the object is there before, and an old object goes after."""
@@ -235,7 +226,7 @@ class DynamoDBStorage(EncodedStorage[V]):
         if isinstance(error, ClientError):
             said = str(error.response.get("Error", {}).get("Message"))
             match code_of(error):
-                case "ResourceNotFoundException":
+                case "ResourceNotFoundException":  # the table
                     why = "" if self.create else ", and create=False"
                     return ConfigurationError(f"{self.where} does not exist{why}")
                 case "TransactionConflictException" | "LimitExceededException" | "ResourceInUseException" as code:
@@ -249,70 +240,7 @@ class DynamoDBStorage(EncodedStorage[V]):
 
     def schema(self) -> str:
         """Return a CloudFormation template: the table, and the rights to work with it."""
-        table = {
-            "TableName": self._table,
-            "BillingMode": "PAY_PER_REQUEST",
-            **_KEYS,
-            "TimeToLiveSpecification": {"AttributeName": "remove_at", "Enabled": True},
-        }
-        statement = {
-            "Effect": "Allow",
-            "Action": [f"dynamodb:{action}" for action in _ACTIONS],
-            "Resource": {"Fn::GetAtt": ["SatchelTable", "Arn"]},
-        }
-        statements = [statement, *(self._objects.rights() if self._objects is not None else [])]
-        policy = {"PolicyDocument": {"Version": "2012-10-17", "Statement": statements}}
-        resources = {
-            "SatchelTable": {"Type": "AWS::DynamoDB::Table", "DeletionPolicy": "Retain", "Properties": table},
-            "SatchelPolicy": {"Type": "AWS::IAM::ManagedPolicy", "Properties": policy},
-        }
-        return json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources}, indent=2) + "\n"
-
-    async def _look_at_table(self) -> None:
-        """Wait for the table, after creating it if need be, and see that it has the right key."""
-        created = False
-        while True:
-            try:
-                answer = await self._aws.call("describe_table", TableName=self._table, reads=True)
-            except ClientError as error:
-                if code_of(error) != _MISSING or not self.create:
-                    raise
-                if not created:
-                    await self._create_table()
-                created = True  # although it may be a while before it can be seen
-            else:
-                if answer["Table"]["TableStatus"] != "CREATING":
-                    break
-            await asyncio.sleep(0.05)
-        if {name: answer["Table"][name] for name in _KEYS} != _KEYS:
-            raise ConfigurationError(f"{self.where} has another key than the string session_key")
-
-    async def _create_table(self) -> None:
-        try:
-            await self._aws.call("create_table", TableName=self._table, BillingMode="PAY_PER_REQUEST", **_KEYS)
-        except ClientError as error:
-            if code_of(error) != "ResourceInUseException":  # somebody else was faster
-                raise
-
-    async def _switch_on_expiry(self) -> None:
-        attribute = await self._expiry()
-        if attribute is None:
-            specification = {"AttributeName": "remove_at", "Enabled": True}
-            try:
-                await self._aws.call(
-                    "update_time_to_live", TableName=self._table, TimeToLiveSpecification=specification
-                )
-            except ClientError:
-                if await self._expiry() != "remove_at":  # else somebody else was faster
-                    raise
-        elif attribute != "remove_at":
-            raise ConfigurationError(f"{self.where} expires by {attribute}, not by remove_at")
-
-    async def _expiry(self) -> str | None:
-        """Return the attribute that the table's own expiry goes by, or None if that is off."""
-        answer = await self._aws.call("describe_time_to_live", TableName=self._table, reads=True)
-        found = answer["TimeToLiveDescription"]
-        return found.get("AttributeName") if found["TimeToLiveStatus"] in ("ENABLED", "ENABLING") else None
+        return template(self._table, self._objects.rights() if self._objects is not None else [])
 
     async def _item(self, name: str, payload: Payload) -> dict[str, Any]:
         """Return a new item; if its payload is too large, it is in an object by then."""
@@ -407,17 +335,9 @@ class DynamoDBStorage(EncodedStorage[V]):
         return dict(values) if self._untyped else {name: _typed(value) for name, value in values.items()}
 
     def _in(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return (
-            dict(values)
-            if self._untyped
-            else {name: value for name, typed in values.items() for value in typed.values()}
-        )
-
-
-_KEYS: Final[dict[str, Any]] = {
-    "KeySchema": [{"AttributeName": "session_key", "KeyType": "HASH"}],
-    "AttributeDefinitions": [{"AttributeName": "session_key", "AttributeType": "S"}],
-}
+        if self._untyped:
+            return dict(values)
+        return {name: value for name, typed in values.items() for value in typed.values()}
 
 
 def _typed(value: str | bytes | int) -> dict[str, Any]:

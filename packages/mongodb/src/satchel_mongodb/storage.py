@@ -25,6 +25,7 @@ from satchel import (
     StorageUnavailableError,
 )
 from satchel.adapter import logger
+from satchel.keys import after
 from satchel.storage import V
 from satchel_mongodb.clients import READ, WRITE, connect, where
 
@@ -171,7 +172,7 @@ class MongoDBStorage(EncodedStorage[V]):
     async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
         """Find one document; its version is stored in it, as the server can compute no digest."""
         found = await self._find(name)
-        return None if found is None else (self._payload(found), str(found.get("version", _NO_VERSION)))
+        return None if found is None else (self._payload(found), str(found.get("version") or _NO_VERSION))
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
         """Update one document. If need be it is made first, all in one step."""
@@ -207,7 +208,7 @@ class MongoDBStorage(EncodedStorage[V]):
 
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
         """Find 500 names at a time, in order."""
-        end = _after(prefix)
+        end = after(prefix)
         between = {"$gte": prefix, "$lt": end}
         while page := await self._page(between):
             yield page
@@ -343,10 +344,3 @@ def _at(name: str, version: str) -> dict[str, Any]:
     # null is also what has no such field.
     wanted = None if version == _NO_VERSION else version.encode(errors="replace").decode()
     return {"_id": name, "version": wanted, **_ALIVE}
-
-
-def _after(prefix: str) -> str:
-    """Return the first string that is greater than all that start with `prefix`, in the order of code points."""
-    start = prefix.rstrip("\U0010ffff")
-    following = ord(start[-1]) + 1
-    return start[:-1] + chr(0xE000 if following == 0xD800 else following)

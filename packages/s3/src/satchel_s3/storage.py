@@ -29,6 +29,7 @@ from satchel.aws import AWS, code_of, place_of, take_options, translate
 from satchel.settling import together
 from satchel.storage import V
 from satchel_s3.keys import Keys, quoted, unquoted
+from satchel_s3.objects import Condition, Objects, etag_of
 
 logger = logging.getLogger("satchel")
 
@@ -37,14 +38,6 @@ _PREFIX: Final = re.compile(r"[A-Za-z0-9!_.*'()/=:@-]{0,256}")
 _SHARDS: Final = (1, 16, 256, 4096)
 # A bare ETag, when the record ends, and the digest of the payload, whose ETag a touch changes.
 _VERSION: Final = re.compile(r"(?P<etag>[\w-]+)\.(?P<end>[0-9]*)\.[0-9a-f]{64}", re.ASCII)
-# What a condition that does not hold is answered with: 412; 404, if there is nothing; 409, if others change it too.
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
-# Ceph's word for a write under If-Match that lost against one at the same time, and was not made, is UnknownError.
-_CONFLICTS: Final = frozenset(
-    {"PreconditionFailed", "NoSuchKey", "ConditionalRequestConflict", "412", "404", "409", "UnknownError"}
-)
-_NO_ETAG: Final = "0" * 32
-_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _LISTED_AT_ONCE, _LOOKED_AT_ONCE = 1000, 200  # a page has to be done within the timeout
 
 
@@ -103,7 +96,7 @@ class S3Storage(EncodedStorage[V]):
         self._root = prefix
         self._keys = Keys(prefix, shards)
         style = "auto" if endpoint_url is None else "path"  # a name below that of a server of one's own is seldom known
-        self._aws = AWS(
+        aws = AWS(
             "s3",
             client=client,
             region=region,
@@ -118,6 +111,7 @@ class S3Storage(EncodedStorage[V]):
                 "response_checksum_validation": "when_required",
             },
         )
+        self._objects = Objects(aws, bucket)
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -133,18 +127,18 @@ class S3Storage(EncodedStorage[V]):
 
     async def open(self) -> None:
         """Make the client, and try which conditions the server knows, in a bucket that is created if need be."""
-        await self._aws.open()
+        await self._objects.open()
         try:
             await self._try_conditions()
         except ClientError as error:
             if code_of(error) != "NoSuchBucket" or not self.create:
                 raise
-            await self._create_bucket()
+            await self._objects.create_bucket()
             await self._try_conditions()
 
     async def close(self) -> None:
         """Close the client, unless it was passed in."""
-        self._aws.close()
+        self._objects.close()
 
     async def get(self, name: str) -> Payload | None:
         """GET."""
@@ -174,7 +168,7 @@ class S3Storage(EncodedStorage[V]):
             raise ConfigurationError(f"{self.where} does not heed the conditions of deletes")
         condition = await self._condition(name, expected)
         while condition is not None:
-            if await self._delete(self._keys.key(name), condition):
+            if await self._objects.delete(self._keys.key(name), condition):
                 return True
             condition = await self._condition_now(name, expected)
         return False
@@ -192,9 +186,11 @@ class S3Storage(EncodedStorage[V]):
         count = 0
         if self.capabilities.conditional_delete:
             async for keys in self._pages(self._prefix, _LOOKED_AT_ONCE):
-                heads = await together(self._head(key) for key in keys)
-                ended = {key: _etag(head) for key, head in zip(keys, heads, strict=True) if self._has_ended(head)}
-                count += sum(await together(self._delete(key, {"IfMatch": etag}) for key, etag in ended.items()))
+                heads = await together(self._objects.head(key) for key in keys)
+                ended = {key: etag_of(head) for key, head in zip(keys, heads, strict=True) if self._has_ended(head)}
+                count += sum(
+                    await together(self._objects.delete(key, {"IfMatch": etag}) for key, etag in ended.items())
+                )
         return count
 
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
@@ -243,27 +239,9 @@ class S3Storage(EncodedStorage[V]):
             found["LifecycleConfiguration"] = {"Rules": [rule]}
         return json.dumps(found, indent=2) + "\n"
 
-    async def _create_bucket(self) -> None:
-        region = await self._aws.run(lambda s3: s3.meta.region_name)
-        request: dict[str, Any] = {"Bucket": self._bucket}
-        if region not in (None, "us-east-1", "aws-global"):  # which is the default, and must not be said
-            request["CreateBucketConfiguration"] = {"LocationConstraint": region}
-        try:
-            await self._aws.call("create_bucket", **request)
-        except ClientError as error:
-            if code_of(error) not in ("BucketAlreadyOwnedByYou", "OperationAborted"):  # somebody else was faster
-                raise
-
     async def _try_conditions(self) -> None:
-        """Try changes whose conditions do not hold, on an object of no session's, and declare what the server heeds."""
-        key = f"{self._root}.satchel-{secrets.token_hex(8)}"
-        await self._put(key, b"", {})
-        try:
-            writes = not await self._put(key, b"", {"IfNoneMatch": "*"})
-            writes = writes and not await self._put(key, b"", {"IfMatch": _NO_ETAG})
-            deletes = writes and not await self._delete(key, {"IfMatch": _NO_ETAG})
-        finally:
-            await self._delete(key, {})
+        """Take back what is declared of versions if the server does not heed the conditions that they need."""
+        writes, deletes = await self._objects.heeded(f"{self._root}.satchel-{secrets.token_hex(8)}")
         if not writes:
             logger.warning("%s ignores conditions: of two processes that change one session, the last wins", self.where)
         elif not deletes:
@@ -271,7 +249,7 @@ class S3Storage(EncodedStorage[V]):
         if not deletes:
             self.lacks(versioned=writes, conditional_delete=deletes)
 
-    async def _condition(self, name: str, expected: Expected) -> dict[str, str] | None:
+    async def _condition(self, name: str, expected: Expected) -> Condition | None:
         """Return under which condition to make a change, or None if it would be a conflict."""
         if expected is ANY:
             return {}
@@ -284,7 +262,7 @@ class S3Storage(EncodedStorage[V]):
             return await self._condition_now(name, expected)
         return {"IfMatch": version["etag"]}
 
-    async def _condition_now(self, name: str, expected: Expected) -> dict[str, str] | None:
+    async def _condition_now(self, name: str, expected: Expected) -> Condition | None:
         """Look why a condition did not hold: over what has ended, or was only touched, the change is made after all."""
         found = await self._read(name)
         if expected is None:
@@ -294,16 +272,7 @@ class S3Storage(EncodedStorage[V]):
         return {"IfMatch": found.etag}
 
     async def _read(self, name: str) -> "_Found | None":
-        def get(s3: Any) -> tuple[bytes, Any] | None:
-            try:
-                answer = s3.get_object(Bucket=self._bucket, Key=self._keys.key(name))
-            except ClientError as error:
-                if code_of(error) == "NoSuchKey":
-                    return None
-                raise
-            return answer["Body"].read(), answer
-
-        answer = await self._aws.run(get, reads=True)
+        answer = await self._objects.get(self._keys.key(name))
         if answer is None:
             return None
         payload, head = answer
@@ -312,61 +281,32 @@ class S3Storage(EncodedStorage[V]):
             payload, _, tail = payload.rpartition(b"\n")
             if tail != b"%d" % end:
                 raise CorruptValueError(f"{self.where} holds an object whose last line is not when it ends")
-        return _Found(payload, _etag(head), end)
+        return _Found(payload, etag_of(head), end)
 
-    async def _write(self, name: str, payload: Payload, condition: Mapping[str, str]) -> "_Found | None":
+    async def _write(self, name: str, payload: Payload, condition: Condition) -> "_Found | None":
         """Write an object and return it, or None if the condition does not hold."""
         key = self._keys.key(name)
         metadata = {} if self._keys.name(key) is not None else {"name": quoted(name)}
-        if self.ttl_ms is None:
-            etag = await self._put(key, payload, condition, metadata)
-            return None if etag is None else _Found(payload, etag, None)
-        end = _now() + self.ttl_ms + 1  # now is cut to the millisecond
-        # The ETag is of the body, so the end is there too: what was written again, or touched, is not what has ended.
-        etag = await self._put(key, b"%b\n%d" % (payload, end), condition, {**metadata, "expires-at": str(end)})
+        end = None if self.ttl_ms is None else _now() + self.ttl_ms + 1  # now is cut to the millisecond
+        body = payload
+        if end is not None:
+            # The ETag is of the body, so the end is there, too: what was touched, or written again, has another.
+            body, metadata = b"%b\n%d" % (payload, end), {**metadata, "expires-at": str(end)}
+        kind = "application/json" if self.codec.is_text else "application/octet-stream"
+        etag = await self._objects.put(key, body, condition, ContentType=kind, Metadata=metadata)
         return None if etag is None else _Found(payload, etag, end)
 
-    async def _put(
-        self, key: str, body: bytes, condition: Mapping[str, str], metadata: Mapping[str, str] = _NONE
-    ) -> str | None:
-        """Write an object and return its ETag, or None if the condition does not hold."""
-        kind = "application/json" if self.codec.is_text else "application/octet-stream"
-        request = {"Bucket": self._bucket, "Key": key, "Body": body, "Metadata": dict(metadata), "ContentType": kind}
-        answer = await self._unless_conflict("put_object", **request, **condition)
-        return None if answer is None else _etag(answer)
-
-    async def _delete(self, key: str, condition: Mapping[str, str]) -> bool:
-        return await self._unless_conflict("delete_object", Bucket=self._bucket, Key=key, **condition) is not None
-
-    async def _head(self, key: str) -> Any:
-        """Return what is said about an object, or None if it is not there."""
-        return await self._unless_conflict("head_object", Bucket=self._bucket, Key=key, reads=True)
-
-    async def _unless_conflict(self, operation: str, **request: Any) -> Any:
-        """Make a request, and return None if its condition does not hold, or the object is not there."""
-        try:
-            return await self._aws.call(operation, **request)
-        except ClientError as error:
-            if code_of(error) in _CONFLICTS:
-                return None
-            raise
-
     async def _pages(self, prefix: str, size: int) -> AsyncGenerator[list[str], None]:
-        """LIST the keys of names with a prefix, and maybe some more."""
+        """List the keys of names with a prefix, and maybe some more."""
         for start in self._keys.starts(prefix):
-            request = {"Bucket": self._bucket, "Prefix": start, "MaxKeys": size}
-            while True:
-                answer = await self._aws.call("list_objects_v2", **request, reads=True)
-                yield [item["Key"] for item in answer.get("Contents", [])]
-                if not answer.get("IsTruncated"):
-                    break
-                request["ContinuationToken"] = answer["NextContinuationToken"]
+            async for keys in self._objects.pages(start, size):
+                yield keys
 
     async def _name_of(self, key: str) -> str | None:
         """Return the name that an object is stored under, or None if it has ended, or is not ours."""
         name = self._keys.name(key)
         if name is None or self.ttl is not None:
-            head = await self._head(key)
+            head = await self._objects.head(key)
             if head is None or self._has_ended(head):
                 return None
             name = name or unquoted(head["Metadata"].get("name", ""))
@@ -398,11 +338,6 @@ class _Found(NamedTuple):
     def has_ended(self) -> bool:
         """Whether it counts as absent."""
         return self.end is not None and self.end <= _now()
-
-
-def _etag(head: Mapping[str, Any]) -> str:
-    """Return the bare ETag: in quotes, not every server takes it back."""
-    return str(head["ETag"]).strip('"')
 
 
 def _now() -> int:
