@@ -54,10 +54,14 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(python=OLDEST_AND_NEWEST)
 def tests(session: nox.Session) -> None:
-    """Every test, on the oldest and the newest Python of this machine."""
+    """Every test, on the newest Python of this machine; on the oldest, all but the clauses of the conformance suite.
+
+    Those are thousands, and wait for servers: CI runs them for each package, on each Python.
+    """
     install(session, "test", MEMBERS)
-    not_run().tested(str(session.python))
-    run_pytest(session, MEMBERS, *session.posargs)
+    once = not session.posargs and session.python != OLDEST_AND_NEWEST[-1]
+    not_run().tested(str(session.python), but="the conformance suite, which the newest ran" if once else "")
+    run_pytest(session, MEMBERS, *(("-k", "not test_clause") if once else ()), *session.posargs)
 
 
 @nox.session(python=INSTALLED, reuse_venv=False)

@@ -101,9 +101,11 @@ class NotRun:
         self.begun = self.passed = 0  # runs of pytest
         atexit.register(self.report)
 
-    def tested(self, python: str) -> None:
-        """Note that everything is tested on this Python: the others are worth a word."""
+    def tested(self, python: str, *, but: str = "") -> None:
+        """Note that everything is tested on this Python, `but` for this: the others are worth a word."""
         self._pythons.pop(python, None)
+        if but:
+            self._pythons[python] = but
         self._all_pythons = False
 
     def report(self) -> None:

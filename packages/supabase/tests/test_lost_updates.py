@@ -5,7 +5,7 @@ import pytest
 from satchel import open_storage
 from satchel_conformance.worker import run_workers
 
-PROCESSES, TIMES = 4, 40
+PROCESSES, TIMES = 4, 25
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ class Objects:
     async def _change(self, operation: str, key: str, condition: Condition, **more: Any) -> Any:
         """Make a change, and return what the server says, or None if the condition does not hold."""
         try:
-            return await self._aws.call(operation, Bucket=self._bucket, Key=key, **condition, **more)
+            return await self._aws.call(operation, **{"Bucket": self._bucket, "Key": key, **condition, **more})
         except ClientError as error:
             if condition and code_of(error) in _CONFLICTS:
                 return None

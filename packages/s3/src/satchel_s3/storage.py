@@ -187,7 +187,8 @@ class S3Storage(EncodedStorage[V]):
         if self.capabilities.conditional_delete:
             async for keys in self._pages(self._prefix, _LOOKED_AT_ONCE):
                 heads = await together(self._objects.head(key) for key in keys)
-                ended = {key: etag_of(head) for key, head in zip(keys, heads, strict=True) if self._has_ended(head)}
+                found = zip(keys, heads, strict=True)
+                ended = {key: etag_of(head) for key, head in found if self._has_ended(head)}
                 count += sum(
                     await together(self._objects.delete(key, {"IfMatch": etag}) for key, etag in ended.items())
                 )
