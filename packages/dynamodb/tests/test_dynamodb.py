@@ -146,8 +146,16 @@ def size_of(item: Any) -> int:
     size = 0
     for name, typed in item.items():
         ((kind, value),) = typed.items()
-        size += len(name) + (len(value.rstrip("0")) + 1) // 2 + 1 if kind == "N" else len(name) + len(value.encode())
+        size += len(name) + (_size_of_number(value) if kind == "N" else len(value.encode()))
     return size
+
+
+def _size_of_number(digits: str) -> int:
+    """Count pairs of digits, from the decimal point on, but those of zeros at the end."""
+    pairs = [digits[max(0, end - 2) : end] for end in range(len(digits), 0, -2)]
+    while pairs and pairs[0] == "00":
+        del pairs[0]
+    return len(pairs) + 1
 
 
 @pytest.mark.parametrize(
@@ -261,7 +269,7 @@ async def test_what_stays_too_much_raises_in_time(front: Front, url: str, namesp
     async with DynamoDBStorage[Any].from_url(url, namespace=namespace, timeout=timedelta(seconds=1)) as storage:
         front.answer(400, THROTTLED.encode(), times=1000)
         start = time.monotonic()
-        with pytest.raises(StorageUnavailableError, match="asked for more than it gives: ThrottlingException"):
+        with pytest.raises(StorageUnavailableError, match="more than it gives: ThrottlingException|did not answer"):
             await storage.write("chat:1", 1)
         assert time.monotonic() - start < 2
         front.heal()

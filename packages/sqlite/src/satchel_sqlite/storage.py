@@ -156,7 +156,7 @@ class SQLiteStorage(EncodedStorage[V]):
             start = page[-1] + "\x01"  # names have no control characters, so nothing is between
 
     async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
-        """Select the rows in one visit to the thread."""
+        """Select the rows in one transaction."""
         return await self._thread.run(self._rows, names)
 
     async def put_many(self, payloads: Mapping[str, Payload]) -> None:
@@ -233,7 +233,8 @@ class SQLiteStorage(EncodedStorage[V]):
         return None if row is None else _bytes(row[0])
 
     def _rows(self, names: Sequence[str]) -> dict[str, Payload]:
-        return {name: payload for name in names if (payload := self._row(name)) is not None}
+        with self._transaction("BEGIN"):  # so that all are as they were at one time
+            return {name: payload for name in names if (payload := self._row(name)) is not None}
 
     def _page(self, bounds: dict[str, Any]) -> list[str]:
         return [key for (key,) in self._connected.execute(_PAGE, bounds)]
@@ -265,9 +266,9 @@ class SQLiteStorage(EncodedStorage[V]):
         return False
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Cursor]:
         with closing(self._connected.cursor()) as cursor:
-            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute(begin)
             try:
                 yield cursor
                 cursor.execute("COMMIT")
