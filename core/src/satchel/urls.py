@@ -31,6 +31,7 @@ _PACKAGES: Final = {
     "s3": "satchel-s3",
     "firestore": "satchel-firestore",
     "supabase": "satchel-supabase",
+    "supabase+http": "satchel-supabase",
 }  # fmt: skip
 _UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION: Final = re.compile(r"(\d+)(ms|s|m|h|d)")
