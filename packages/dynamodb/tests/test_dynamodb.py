@@ -557,6 +557,7 @@ async def test_a_denied_read_is_never_missing(front: Front, url: str) -> None:
                 await call
 
 
+@pytest.mark.usefixtures("dynamodb_url")  # which brings credentials
 async def test_a_port_where_nobody_listens_is_said_at_once(free_tcp_port: int) -> None:
     url = f"dynamodb:///sessions?endpoint_url=http://127.0.0.1:{free_tcp_port}"
     async with asyncio.timeout(5):
