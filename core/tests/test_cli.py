@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,7 +53,7 @@ def test_commands_show_and_reset_the_session_without_counting(satchel: Run) -> N
     done = satchel("chat", text="hi\n/state\n/session\n/help\n/reset\n/session\nhi\n/quit\nhi\n")
     assert '"messages": 1' in done.stdout
     assert "console:you in <SQLiteStorage sqlite:///" in done.stdout
-    assert "chat.db>, stored\n" in done.stdout
+    assert re.search(r"chat.db>, stored, last active \d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d\n", done.stdout)
     assert "Forgotten." in done.stdout
     assert "not stored yet" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("1 message so far.")

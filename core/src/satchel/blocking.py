@@ -17,6 +17,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -226,9 +227,20 @@ class Session(Generic[V]):
         """Whether nothing was stored when the session was loaded."""
         return self._session.is_new
 
+    @property
+    def last_activity(self) -> datetime | None:
+        """When the session was last used before now, in UTC; None if it is new, or that was not noted."""
+        return self._session.last_activity
+
     def delete(self) -> None:
         """Remove the session at the end of the block."""
         self._session.delete()
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """The data, which has to be a dict, to look at: `set_state` changes it."""
+        _ = self.data  # a lazy session is read first
+        return self._session.state
 
     def set_state(self, state: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
         """Set top-level fields of the data, which has to be a dict."""

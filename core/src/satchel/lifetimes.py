@@ -31,6 +31,7 @@ class Lifetimes:
         version: int | None,
         idle_timeout: timedelta | None,
         absolute_timeout: timedelta | None,
+        activity: timedelta | None,
     ) -> None:
         self._migrations = _checked(migrations or {})
         self.version = max(self._migrations, default=None) if version is None else _version(version)
@@ -38,7 +39,11 @@ class Lifetimes:
             raise ConfigurationError(f"version is {version}, but there is a migration to {max(self._migrations)}")
         self._idle = None if idle_timeout is None else milliseconds("idle_timeout", idle_timeout)
         self._absolute = None if absolute_timeout is None else milliseconds("absolute_timeout", absolute_timeout)
-        self.keeps = not self.version is self._idle is self._absolute is None
+        noted = None if activity is None else milliseconds("activity", activity)
+        if self._idle is not None:
+            noted = self._idle // _MARKS if noted is None else min(noted, self._idle // _MARKS)
+        self._noted = noted
+        self.keeps = not self.version is self._noted is self._absolute is None
 
     def has_ended(self, found: Envelope) -> bool:
         """Tell whether the next session is to begin."""
@@ -49,7 +54,7 @@ class Lifetimes:
 
     def is_to_be_marked(self, found: Envelope) -> bool:
         """Tell whether it is time to note that the session is in use, though nothing else changes."""
-        if self._idle is not None and (found.used is None or now() - found.used >= self._idle // _MARKS):
+        if self._noted is not None and (found.used is None or now() - found.used >= self._noted):
             return True
         return self._absolute is not None and found.created is None
 
@@ -84,7 +89,7 @@ class Lifetimes:
             data,
             version=self.version if self.version is not None else before and before.version,
             created=(before and before.created) or at,
-            used=at if self._idle is not None else before and before.used,
+            used=at if self._noted is not None else before and before.used,
         )
 
 

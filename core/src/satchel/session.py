@@ -5,7 +5,9 @@ import inspect
 import time
 from collections.abc import Awaitable, Coroutine, Generator, Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple
 
 from satchel.adapter import ANY, Expected
 from satchel.backing import Backing, Entry, OnConflict
@@ -18,6 +20,8 @@ from satchel.storage import Record, StorageAdapter, V
 
 if TYPE_CHECKING:
     from satchel.envelope import Envelope
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Pending(NamedTuple, Generic[V]):
@@ -88,16 +92,27 @@ class Session(Generic[V]):
             raise SessionError("a lazy session is read by awaiting it: data = await session")
         return self._is_new
 
+    @property
+    def last_activity(self) -> datetime | None:
+        """When the session was last used before now, in UTC; None if it is new, or that was not noted.
+
+        `Sessions` notes it if it has an `activity` or an `idle_timeout`, which say how exactly.
+        """
+        noted = None if self.is_new or self._envelope is None else self._envelope.used
+        return None if noted is None else _EPOCH + timedelta(milliseconds=noted)
+
     def delete(self) -> None:
         """Remove the session at the end of the block; the same as `session.data = None`."""
         self._assign(None)
 
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """The data, which has to be a dict, to look at: `set_state` changes it."""
+        return MappingProxyType(self._fields())
+
     def set_state(self, state: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
-        """Set top-level fields of the data, which has to be a dict."""
-        data = self.data
-        if not isinstance(data, dict):
-            raise SessionError(f"set_state() needs data that is a dict, not {type(data).__name__}")
-        data.update(state or {}, **fields)
+        """Set top-level fields of the data, which has to be a dict; the others stay."""
+        self._fields().update(state or {}, **fields)
 
     def reset_state(self) -> None:
         """Set the data back to `initial()`.
@@ -243,6 +258,12 @@ class Session(Generic[V]):
             raise EmptySessionError(f"nothing is stored in session {show(self.key or '')}, and there is no initial=")
         return self._backing.initial()
 
+    def _fields(self) -> dict[str, Any]:
+        data = self.data
+        if not isinstance(data, dict):
+            raise SessionError(f"state is data that is a dict, not {type(data).__name__}")
+        return data
+
     def _remember(self, entry: Entry[V] | None) -> None:
         """Take note of what the storage has."""
         value = None if entry is None else entry.value
@@ -260,13 +281,17 @@ class Session(Generic[V]):
             return mine  # somebody created it, and has deleted it since; or theirs has ended
         codec = self._backing.codec
         try:
-            if theirs is None or theirs.value is None:
-                raise ConflictError("was deleted by somebody else")
-            tree = merge(*map(JSON.decode, (base, encoded, codec.encode(theirs.value))))
+            tree = merge(*map(JSON.decode, (base, encoded, self._written(theirs))))
         except ConflictError as error:
             raise ConflictError(f"session {show(self.key or '')} {error}") from None
         self._remember(theirs)
         return codec.decode(JSON.encode(tree))
+
+    def _written(self, theirs: Entry[V] | None) -> bytes:
+        """Return what they wrote, encoded."""
+        if theirs is None or theirs.value is None:
+            raise ConflictError("was deleted by somebody else")
+        return self._backing.codec.encode(theirs.value)
 
 
 class LazySession(Session[V]):

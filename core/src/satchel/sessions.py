@@ -59,6 +59,8 @@ class Sessions(Generic[V]):
         idle_timeout: ends a session, and starts the next, when it was not opened for so long. That it was is noted no
             more than ten times in this time, so a session may end a tenth early.
         absolute_timeout: ends a session so long after its first write.
+        activity: keeps when a session was last used, as `session.last_activity`, to this precision: every write notes
+            it, and a block that changes nothing writes only if what is noted is older than this.
         sliding: a block that changes nothing starts the lifetime that the storage's `ttl` gives anew, as one does that
             writes; that costs a round trip.
 
@@ -83,6 +85,7 @@ class Sessions(Generic[V]):
         backfill: bool = False,
         idle_timeout: timedelta | None = None,
         absolute_timeout: timedelta | None = None,
+        activity: timedelta | None = None,
         sliding: bool = False,
     ) -> None:
         if on_conflict not in ("merge", "raise", "overwrite"):
@@ -90,7 +93,11 @@ class Sessions(Generic[V]):
         self._seconds = milliseconds("timeout", timeout) / 1000
         self.lock: Lock = (KeyedLock(timeout=timeout) if lock else Unlocked()) if isinstance(lock, bool) else lock
         lifetimes = Lifetimes(
-            migrations=migrations, version=version, idle_timeout=idle_timeout, absolute_timeout=absolute_timeout
+            migrations=migrations,
+            version=version,
+            idle_timeout=idle_timeout,
+            absolute_timeout=absolute_timeout,
+            activity=activity,
         )
         self._backing = Backing(
             storage, codec, initial, lifetimes, backfill=backfill, write_back=write_back, sliding=sliding

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import typer
 
 from satchel.errors import SatchelError
 from satchel.keys import session_key
-from satchel.sessions import Sessions
+from satchel.sessions import Session, Sessions
 from satchel.storage import Storage
 
 _NAME: Final = re.compile(r"\b(?:my name is|i am|i'm|call me)\s+([^\W\d_][\w'-]*)", re.IGNORECASE)
@@ -35,7 +36,7 @@ def chat(storage: Storage[Any], user: str) -> None:
         StorageError: the storage cannot be opened.
     """
     key = session_key("console", user)
-    sessions = Sessions(storage, initial=lambda: {"messages": 0, "pizzas": 0})
+    sessions = Sessions(storage, initial=lambda: {"messages": 0, "pizzas": 0}, activity=timedelta(minutes=1))
     with asyncio.Runner() as loop:
         loop.run(storage.setup())
         try:
@@ -57,7 +58,7 @@ async def answer(sessions: Sessions[Any], storage: Storage[Any], key: str, text:
             case ["/state"]:
                 return json.dumps(session.data, ensure_ascii=False, indent=2)
             case ["/session"]:
-                return f"{key} in {storage!r}, {'not stored yet' if session.is_new else 'stored'}"
+                return f"{key} in {storage!r}, {_since(session)}"
             case ["/reset"]:
                 session.delete()
                 return "Forgotten."
@@ -69,6 +70,13 @@ async def answer(sessions: Sessions[Any], storage: Storage[Any], key: str, text:
         if name := _NAME.search(text):
             data["name"] = name[1]
         return greeting(data)
+
+
+def _since(session: Session[Any]) -> str:
+    if session.is_new:
+        return "not stored yet"
+    last = session.last_activity
+    return "stored" if last is None else f"stored, last active {last.astimezone().isoformat(' ', 'seconds')}"
 
 
 def greeting(data: dict[str, Any]) -> str:
