@@ -1,6 +1,6 @@
 """A storage that notes what reaches it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from satchel import ANY, Expected, MemoryStorage, Payload, Session
@@ -24,6 +24,23 @@ class Recording(MemoryStorage[Any]):
     async def drop(self, name: str, expected: Expected = ANY) -> bool:
         self.visits.append("drop" if expected is ANY else "drop?")
         return await super().drop(name, expected)
+
+
+class Together(Recording):
+    """Notes also what reads and changes several records."""
+
+    async def get_records(self, names: Sequence[str]) -> dict[str, tuple[Payload, str]]:
+        self.visits.append(f"get {len(names)}")
+        return await super().get_records(names)
+
+    async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
+        return {name: payload for name in names if (payload := self._alive(name)) is not None}
+
+    async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
+        self.visits.append(f"put {len(changes)}")
+        before, versions = len(self.visits), await super().put_records(changes)
+        del self.visits[before:]
+        return versions
 
 
 def put(**fields: Any) -> Callable[[Session[Any]], None]:

@@ -1,13 +1,12 @@
 """Groups: several sessions for one update, what they cost together, and what holds when one of them fails."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from recording import Plain, Recording
+from recording import Plain, Together
 from satchel import (
     ConfigurationError,
     ConflictError,
@@ -25,23 +24,6 @@ from satchel import (
 from satchel.groups import Parts
 
 UPDATE = SimpleNamespace(chat=SimpleNamespace(id=42), from_user=SimpleNamespace(id=7))
-
-
-class Together(Recording):
-    """Notes also what reads and changes several records."""
-
-    async def get_records(self, names: Sequence[str]) -> dict[str, tuple[Payload, str]]:
-        self.visits.append(f"get {len(names)}")
-        return await super().get_records(names)
-
-    async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
-        return {name: payload for name in names if (payload := self._alive(name)) is not None}
-
-    async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
-        self.visits.append(f"put {len(changes)}")
-        before, versions = len(self.visits), await super().put_records(changes)
-        del self.visits[before:]
-        return versions
 
 
 @pytest.fixture

@@ -58,20 +58,30 @@ def per_chat(update: Any) -> str | None:
     `chat` (aiogram, pyTelegramBotAPI, Pyrogram), `channel` (discord.py, Slack), `message` and the other members of an
     update, as attributes or as items of a mapping.
     """
-    chat = _find(update, _CHAT)
+    chat = chat_of(update)
     return None if chat is None else session_key("chat", chat)
 
 
 def per_user(update: Any) -> str | None:
     """Return the key of the user who caused `update` (`user:7`), in whatever chat, or None if there is none."""
-    user = _find(update, _USER)
+    user = user_of(update)
     return None if user is None else session_key("user", user)
 
 
 def per_user_in_chat(update: Any) -> str | None:
     """Return the key of the user of `update` in its chat (`chat:42:user:7`), or None if either is missing."""
-    chat, user = _find(update, _CHAT), _find(update, _USER)
+    chat, user = chat_of(update), user_of(update)
     return None if chat is None or user is None else session_key("chat", chat, "user", user)
+
+
+def chat_of(update: Any) -> str | int | None:
+    """Return the id of the chat that `update` belongs to, or None; see `per_chat`."""
+    return _find(update, _CHAT)
+
+
+def user_of(update: Any) -> str | int | None:
+    """Return the id of the user who caused `update`, or None."""
+    return _find(update, _USER)
 
 
 _CHAT = ("effective_chat", "chat", "channel")
