@@ -149,6 +149,17 @@ def scoreboard(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure: `nox -s bench -- blocking` runs benchmarks/blocking.py; what follows the name is for it."""
+    questions = sorted(file.stem for file in (ROOT / "benchmarks").glob("*.py") if file.stem != "measuring")
+    if not session.posargs or session.posargs[0] not in questions:
+        session.error(f"say what is to be measured: {', '.join(questions)}")
+    install(session, "test", MEMBERS)
+    provide(session, ["redis"])
+    session.run("python", "-m", f"benchmarks.{session.posargs[0]}", *session.posargs[1:])
+
+
+@nox.session
 def capabilities(session: nox.Session) -> None:
     """Write the table of storages in the README, from what they declare."""
     install(session, "test", MEMBERS)

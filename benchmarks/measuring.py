@@ -1,0 +1,112 @@
+"""How things are compared here: workers that repeat a turn, in rounds that go from one contender to the next."""
+
+import asyncio
+import os
+import platform
+import statistics
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from time import perf_counter
+
+Measure = Callable[[int, float], list[float]]
+"""Lets so many workers repeat a turn for so many seconds; returns the seconds that each turn took."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do a thing. Every worker has a number, for a key of its own."""
+
+    name: str
+    measure: Measure
+
+
+@dataclass
+class Row:
+    """What was measured of one contender with so many workers, round by round."""
+
+    name: str
+    workers: int
+    p50s: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    turns: list[float] = field(default_factory=list)
+
+    def add(self, turns: list[float], seconds: float) -> None:
+        """Take note of one round."""
+        self.p50s.append(statistics.median(turns))
+        self.rates.append(len(turns) / seconds)
+        self.turns += turns
+
+    def line(self, base: "Row") -> str:
+        """Return the row of the table: ratios to the base, each the median of those of the rounds, then figures."""
+        slower = statistics.median(mine / its for mine, its in zip(self.p50s, base.p50s, strict=True))
+        more = statistics.median(mine / its for mine, its in zip(self.rates, base.rates, strict=True))
+        p50, p99 = (statistics.quantiles(self.turns, n=100)[rank] * 1e6 for rank in (49, 98))
+        rate = statistics.median(self.rates)
+        return f"| {self.name} | {self.workers} | {more:.2f} | {slower:.2f} | {rate:,.0f} | {p50:,.0f} | {p99:,.0f} |"
+
+
+def in_threads(turn: Callable[[int], None]) -> Measure:
+    """Measure a blocking turn: a worker is a thread."""
+
+    def measure(workers: int, seconds: float) -> list[float]:
+        start = threading.Barrier(workers)
+        taken: list[list[float]] = [[] for _ in range(workers)]
+
+        def work(number: int) -> None:
+            start.wait()
+            end = perf_counter() + seconds
+            while (before := perf_counter()) < end:
+                turn(number)
+                taken[number].append(perf_counter() - before)
+
+        threads = [threading.Thread(target=work, args=[number]) for number in range(workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return [each for one in taken for each in one]
+
+    return measure
+
+
+def in_tasks(loop: asyncio.Runner, turn: Callable[[int], Awaitable[None]]) -> Measure:
+    """Measure an asynchronous turn: a worker is a task of one event loop."""
+
+    async def work(number: int, seconds: float) -> list[float]:
+        taken = []
+        end = perf_counter() + seconds
+        while (before := perf_counter()) < end:
+            await turn(number)
+            taken.append(perf_counter() - before)
+        return taken
+
+    async def together(workers: int, seconds: float) -> list[list[float]]:
+        return await asyncio.gather(*(work(number, seconds) for number in range(workers)))
+
+    return lambda workers, seconds: [each for one in loop.run(together(workers, seconds)) for each in one]
+
+
+def compare(contenders: Sequence[Contender], workers: Iterable[int], rounds: int, seconds: float) -> list[str]:
+    """Return the lines of a table; the first contender is what the others are compared with."""
+    lines = [
+        "| | workers | turns/s, ratio | p50, ratio | turns/s | p50 µs | p99 µs |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for count in workers:
+        rows = [Row(contender.name, count) for contender in contenders]
+        for contender in contenders:
+            contender.measure(count, seconds / 10)  # connections are opened, caches filled
+        for _ in range(rounds):
+            for contender, row in zip(contenders, rows, strict=True):
+                row.add(contender.measure(count, seconds), seconds)
+        lines += [row.line(rows[0]) for row in rows]
+    return lines
+
+
+def machine(*distributions: str) -> str:
+    """Return where this is measured, and with which versions."""
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    here = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{load}, Python {platform.python_version()}"
+    return ", ".join([here, *(f"{name} {version(name)}" for name in distributions)])
