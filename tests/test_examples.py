@@ -1,6 +1,7 @@
 """Each file of examples/ runs as a program, offline, in an empty folder, and prints what its docstring says."""
 
 import ast
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -35,4 +36,4 @@ def test_a_restart_forgets_no_pizza(tmp_path: Path) -> None:
 
 
 def test_processes_on_redis_lose_no_message_either(tmp_path: Path, redis_url: str) -> None:
-    assert run("webhook_bot", tmp_path, f"{redis_url}?namespace={tmp_path.name}") == printed("webhook_bot")
+    assert run("webhook_bot", tmp_path, f"{redis_url}?namespace=t{secrets.token_hex(4)}") == printed("webhook_bot")

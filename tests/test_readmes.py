@@ -1,4 +1,4 @@
-"""Every block of Python in a README runs as it stands, each as a program of its own in an empty folder."""
+"""Every block of Python in a README or a page of docs/ runs as it stands, a program of its own in an empty folder."""
 
 import re
 import subprocess
@@ -12,7 +12,10 @@ from tools import capabilities
 ROOT = Path(__file__).parents[1]
 BLOCKS = [
     pytest.param(block, id=f"{path.relative_to(ROOT)}-{number}")
-    for path in sorted({ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("packages/*/README.md")})
+    for path in sorted(
+        {ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("packages/*/README.md"), *ROOT.glob("docs/*.md")}
+        - {ROOT / "docs/new-adapter.md"}  # its blocks add up to an example, where a test puts them together
+    )
     for number, block in enumerate(re.findall(r"^```python\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE))
 ]
 SERVERS = {
