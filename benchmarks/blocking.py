@@ -10,12 +10,13 @@ import secrets
 import sqlite3
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import Any, Final
 
 import redis
 
-from benchmarks.measuring import Contender, compare, in_tasks, in_threads, machine
+from benchmarks.measuring import Contender, Row, compare, in_tasks, in_threads, machine, table
 from satchel import Sessions, Storage, blocking, open_storage
 from satchel_conformance.backends import BackendMissing
 from satchel_conformance.servers.redis import REDIS
@@ -124,11 +125,23 @@ def main() -> None:
         try:
             with ExitStack() as stack:
                 contenders = BACKENDS[name](stack)
-                table = compare(contenders, options.workers, options.rounds, options.seconds)
+                measured = [compare(contenders, count, options.rounds, options.seconds) for count in options.workers]
         except BackendMissing as missing:
             print(f"\n{name} is not measured: {missing}", file=sys.stderr)
         else:
-            print("", f"{name}: {contenders[0].name} is 1", "", *table, sep="\n", flush=True)
+            for rows in measured:
+                print("", *in_short(name, rows), "", table(rows), sep="\n", flush=True)
+
+
+def in_short(backend: str, rows: Sequence[Row]) -> Iterator[str]:
+    """Say what the facade costs against the asynchronous names, and against the driver."""
+    driver, storage, blocking_storage, session, blocking_session = rows
+    for what, mine, its in (("read and write", blocking_storage, storage), ("a session", blocking_session, session)):
+        for base in (its, driver):
+            more, longer = mine.against(base)
+            beside = "asynchronous" if base is its else base.name
+            title = f"{backend}, {mine.workers} at once, {what}: blocking against {beside}"
+            yield f"{title}: {more:.2f} of the turns/s, {longer:.2f} times the median turn"
 
 
 if __name__ == "__main__":

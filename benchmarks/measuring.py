@@ -5,7 +5,7 @@ import os
 import platform
 import statistics
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from time import perf_counter
@@ -38,13 +38,18 @@ class Row:
         self.rates.append(len(turns) / seconds)
         self.turns += turns
 
-    def line(self, base: "Row") -> str:
-        """Return the row of the table: ratios to the base, each the median of those of the rounds, then figures."""
-        slower = statistics.median(mine / its for mine, its in zip(self.p50s, base.p50s, strict=True))
+    def against(self, base: "Row") -> tuple[float, float]:
+        """Return the ratios of turns per second, and of the median turn; each is the median of those of the rounds."""
         more = statistics.median(mine / its for mine, its in zip(self.rates, base.rates, strict=True))
+        longer = statistics.median(mine / its for mine, its in zip(self.p50s, base.p50s, strict=True))
+        return more, longer
+
+    def line(self, base: "Row") -> str:
+        """Return the row of the table: ratios to the base, then figures."""
+        more, longer = self.against(base)
         p50, p99 = (statistics.quantiles(self.turns, n=100)[rank] * 1e6 for rank in (49, 98))
         rate = statistics.median(self.rates)
-        return f"| {self.name} | {self.workers} | {more:.2f} | {slower:.2f} | {rate:,.0f} | {p50:,.0f} | {p99:,.0f} |"
+        return f"| {self.name} | {self.workers} | {more:.2f} | {longer:.2f} | {rate:,.0f} | {p50:,.0f} | {p99:,.0f} |"
 
 
 def in_threads(turn: Callable[[int], None]) -> Measure:
@@ -88,21 +93,21 @@ def in_tasks(loop: asyncio.Runner, turn: Callable[[int], Awaitable[None]]) -> Me
     return lambda workers, seconds: [each for one in loop.run(together(workers, seconds)) for each in one]
 
 
-def compare(contenders: Sequence[Contender], workers: Iterable[int], rounds: int, seconds: float) -> list[str]:
-    """Return the lines of a table; the first contender is what the others are compared with."""
-    lines = [
-        "| | workers | turns/s, ratio | p50, ratio | turns/s | p50 µs | p99 µs |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for count in workers:
-        rows = [Row(contender.name, count) for contender in contenders]
-        for contender in contenders:
-            contender.measure(count, seconds / 10)  # connections are opened, caches filled
-        for _ in range(rounds):
-            for contender, row in zip(contenders, rows, strict=True):
-                row.add(contender.measure(count, seconds), seconds)
-        lines += [row.line(rows[0]) for row in rows]
-    return lines
+def compare(contenders: Sequence[Contender], workers: int, rounds: int, seconds: float) -> list[Row]:
+    """Measure the contenders with so many workers each, in turn."""
+    rows = [Row(contender.name, workers) for contender in contenders]
+    for contender in contenders:
+        contender.measure(workers, seconds / 10)  # connections are opened, caches filled
+    for _ in range(rounds):
+        for contender, row in zip(contenders, rows, strict=True):
+            row.add(contender.measure(workers, seconds), seconds)
+    return rows
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return a table, in which the first row is what the others are compared with."""
+    head = "| | workers | turns/s, ratio | p50, ratio | turns/s | p50 µs | p99 µs |\n|---|---|---|---|---|---|---|"
+    return "\n".join([head, *(row.line(rows[0]) for row in rows)])
 
 
 def machine(*distributions: str) -> str:
