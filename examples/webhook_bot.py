@@ -18,7 +18,6 @@ from contextlib import closing, suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
-from typing import Any
 
 from satchel import Session
 from satchel.blocking import Sessions, open_storage
@@ -41,8 +40,8 @@ def serve(url: str, parent: Connection) -> None:
                 self.send_response(200)  # only now: what was not counted, Telegram sends again
                 self.end_headers()
 
-            def log_message(self, *_: Any) -> None:
-                pass
+            def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+                pass  # 120 lines would say no more
 
         with ThreadingHTTPServer(("127.0.0.1", 0), Webhook) as server:
             threading.Thread(target=server.serve_forever).start()
