@@ -10,12 +10,10 @@ import pytest
 from tools import capabilities
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "docs" / name for name in ("assistant.md", "scopes.md")]
 BLOCKS = [
     pytest.param(block, id=f"{path.relative_to(ROOT)}-{number}")
-    for path in sorted(
-        {ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("packages/*/README.md"), *ROOT.glob("docs/*.md")}
-        - {ROOT / "docs/new-adapter.md"}  # its blocks add up to an example, where a test puts them together
-    )
+    for path in sorted({ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("packages/*/README.md"), *PAGES})
     for number, block in enumerate(re.findall(r"^```python\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE))
 ]
 SERVERS = {
