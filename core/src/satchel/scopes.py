@@ -3,55 +3,19 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any
 
-from satchel.backing import Entry, OnConflict
-from satchel.codecs import JSON
+from satchel.backing import OnConflict
+from satchel.containers import Address, Containers
 from satchel.dialogs import Dialog, Private, PrivateCodec
 from satchel.errors import SessionError
 from satchel.groups import Parts, SessionGroup
 from satchel.keys import chat_of, session_key, user_of
 from satchel.locks import Lock
-from satchel.session import Pending, Session
-from satchel.sessions import Sessions
 from satchel.settling import settled
 from satchel.storage import StorageAdapter
 
 __all__ = ["Address", "Scope", "Scopes"]
-
-_EMPTY: Final = JSON.encode({})
-C = TypeVar("C")
-
-
-class Address(NamedTuple):
-    """Whose turn it is, and where.
-
-    Attributes:
-        channel: the platform, such as "telegram". It is part of every key: users of two platforms may have one id.
-        user: the id of the user on that platform; None, as for a post in a channel, and there are no data of a user.
-        conversation: the id of the conversation; None, as for an inline query, and there are no data of one.
-    """
-
-    channel: str
-    user: str | int | None = None
-    conversation: str | int | None = None
-
-    @property
-    def user_key(self) -> str | None:
-        """The session key of the user's data: `telegram:user:7`."""
-        return None if self.user is None else session_key(self.channel, "user", self.user)
-
-    @property
-    def conversation_key(self) -> str | None:
-        """The session key of the conversation's data: `telegram:conversation:42`."""
-        return None if self.conversation is None else session_key(self.channel, "conversation", self.conversation)
-
-    @property
-    def private_key(self) -> str | None:
-        """The session key of the user's data in the conversation: `telegram:conversation:42:user:7`."""
-        if self.user is None or self.conversation is None:
-            return None
-        return session_key(self.channel, "conversation", self.conversation, "user", self.user)
 
 
 class Scope:
@@ -220,9 +184,9 @@ class Scopes:
             session_key(channel)
         options: Any = {"on_conflict": on_conflict, "lock": lock, "timeout": timeout}
         self._channel = channel
-        self.user = _Containers[Any](storage, key=lambda at: at.user_key, initial=dict, **options)
-        self.conversation = _Containers[Any](storage, key=lambda at: at.conversation_key, initial=dict, **options)
-        self.private = _Containers[Private](
+        self.user = Containers[Any](storage, key=lambda at: at.user_key, initial=dict, **options)
+        self.conversation = Containers[Any](storage, key=lambda at: at.conversation_key, initial=dict, **options)
+        self.private = Containers[Private](
             storage, key=lambda at: at.private_key, initial=lambda: Private({}, []), codec=PrivateCodec(), **options
         )
         parts = {"private": self.private}
@@ -255,24 +219,6 @@ class Scopes:
             return update
         channel = await settled(self._channel(update)) if callable(self._channel) else self._channel
         return Address(channel, user_of(update), chat_of(update))
-
-
-class _Container(Session[C]):
-    """A session that is not stored while it is empty: to clear it is to remove it, and absent is empty."""
-
-    def pending(self) -> Pending[C] | None:
-        found = super().pending()
-        if found is None or found.encoded != _EMPTY:
-            return found
-        return None if self._version is None else found._replace(stored=None, envelope=None)
-
-    def _written(self, theirs: Entry[C] | None) -> bytes:
-        return _EMPTY if theirs is None else super()._written(theirs)
-
-
-class _Containers(Sessions[C]):
-    async def strict(self, update: object) -> Session[C]:
-        return _Container(self._backing, await self._find_key(update), self._on_conflict, self._seconds)
 
 
 def _dialog(name: str, data: Mapping[str, Any] | None) -> Dialog:
