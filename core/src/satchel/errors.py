@@ -96,3 +96,19 @@ class LockTimeoutError(SessionError):
 
 class LeaseLostError(SessionError):
     """A lease ended before its block did: somebody else may have worked on the session meanwhile."""
+
+
+class FlowError(SessionError):
+    """A step, of a flow, that cannot be taken as it was asked for."""
+
+
+class NoTargetError(FlowError):
+    """A step names no state to go to: no argument, a state without a flow to be in, no way back."""
+
+
+class UnknownStateError(FlowError):
+    """The flow map has no such flow or state. Where it was read from a session or a job, that is left as it is."""
+
+
+class StepLoopError(FlowError):
+    """A turn took more steps than it may: its states step to each other, round and round."""

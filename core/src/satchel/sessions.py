@@ -106,7 +106,7 @@ class Sessions(Generic[V]):
         self._key = key
         if prefix:
             check_key(prefix)
-        self._prefix = prefix
+        self.prefix = prefix
 
     @asynccontextmanager
     async def open(self, update: object) -> AsyncIterator[Session[V]]:
@@ -246,7 +246,7 @@ class Sessions(Generic[V]):
 
     async def _find_key(self, update: object) -> str | None:
         key = update if isinstance(update, str) else await settled(self._key(update))
-        return None if key is None else check_key(self._prefix + check_key(key))
+        return None if key is None else check_key(self.prefix + check_key(key))
 
     @property
     def is_locked(self) -> bool:
