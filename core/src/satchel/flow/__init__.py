@@ -16,6 +16,7 @@ from satchel.flow.maps import Flow, FlowMap, Handler, Place, State
 from satchel.flow.positions import Places
 from satchel.flow.scheduling import Job, RunJob, Scheduler
 from satchel.flow.slugs import format_slug, parse_slug
+from satchel.flow.storage_scheduler import StorageScheduler
 from satchel.flow.turns import Turn
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "RunJob",
     "Scheduler",
     "State",
+    "StorageScheduler",
     "Turn",
     "format_slug",
     "parse_slug",
