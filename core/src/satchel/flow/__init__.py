@@ -11,6 +11,7 @@
 A handler is given a `Turn`, which knows the update, the session's data, and how to step on.
 """
 
+from satchel.flow.apscheduling import APSchedulerJobs
 from satchel.flow.conversations import Conversations, Interrupt
 from satchel.flow.maps import Flow, FlowMap, Handler, Place, State
 from satchel.flow.positions import Places
@@ -20,6 +21,7 @@ from satchel.flow.storage_scheduler import StorageScheduler
 from satchel.flow.turns import Turn
 
 __all__ = [
+    "APSchedulerJobs",
     "Conversations",
     "Flow",
     "FlowMap",
