@@ -188,6 +188,13 @@ def wheel(session: nox.Session, name: str) -> None:
 
 
 @nox.session
+def matrix(session: nox.Session) -> None:
+    """Try every planted bug with every clause of the suite, and write docs/matrix.md; `--check` only compares."""
+    install(session, "test", MEMBERS)
+    session.run("python", "-m", "conformance.matrix", *session.posargs)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write requirements/ anew; `--upgrade` takes the newest versions, else what still fits stays."""
     everything = ["--all-extras", "--group", "test"]

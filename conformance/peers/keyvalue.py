@@ -146,9 +146,7 @@ _ORDER: Final = (
     "stored* (README, No Live Objects)"
 )
 _SORTED: Final = {
-    **dict.fromkeys(("R2-key-order", "R2-object-keys", "R2-integers", "R2-nul"), _ORDER),
-    **dict.fromkeys(("R2-any-value", "R2-any-value-batch", "R1-model"), _ORDER),
-    "R6-touch-keeps": _ORDER,
+    **dict.fromkeys(("R2-key-order", "R2-any-value", "R2-any-value-batch", "R6-touch-keeps"), _ORDER),
 }
 
 _JSONB: Final = (
@@ -195,11 +193,10 @@ PEERS: Final = (
         how=f"{_HOW} There is no listing.",
         not_promised={
             **_RULES,
-            **dict.fromkeys(("R2-key-order", "R2-object-keys", "R2-nul", "R2-number-kinds"), _JSONB),
-            **dict.fromkeys(("R2-floats", "R2-negative-zero", "R1-falsy-is-present"), _JSONB),
-            **dict.fromkeys(("R2-any-value", "R2-any-value-batch", "R1-model"), _JSONB),
+            **dict.fromkeys(("R2-key-order", "R2-nul", "R2-number-kinds", "R2-floats", "R2-negative-zero"), _JSONB),
+            **dict.fromkeys(("R2-any-value", "R2-any-value-batch"), _JSONB),
             "R6-touch-keeps": _JSONB,
-            **dict.fromkeys(("R4-injective-nul", "R4-injective-escapes", "R4-longest-unprintable"), _TEXT),
+            **dict.fromkeys(("R4-injective-nul", "R4-longest-unprintable"), _TEXT),
             **dict.fromkeys(("R4-any-keys", "R4-batch-key-spelling", "R4-namespaces-injective"), _TEXT),
         },
     ),

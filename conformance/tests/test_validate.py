@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -91,6 +92,23 @@ def test_a_clause_that_does_not_end_fails(monkeypatch: pytest.MonkeyPatch) -> No
     [result] = _validate(Hangs, shared=False, clauses=["R1-absent-is-none"]).results
 
     assert (result.status, result.happened) == (Status.FAILED, "it had not ended after 0.05 s")
+
+
+@pytest.mark.parametrize("clause", ["R2-any-value", "R1-model"])
+def test_a_search_that_takes_too_long_leaves_no_thread(clause: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hangs(Minimal):
+        async def write(self, key: str, value: Any) -> None:
+            await asyncio.sleep(60)
+
+        read = delete = write  # type: ignore[assignment]
+
+    monkeypatch.setattr("satchel_conformance.runner.LONGEST", 0.2)
+    start = time.monotonic()
+
+    [result] = _validate(lambda: Hangs({}), clauses=[clause]).results  # which waits for the threads of its event loop
+
+    assert (result.status, result.happened) == (Status.FAILED, "it had not ended after 0.2 s")
+    assert time.monotonic() - start < 30
 
 
 def test_an_exception_is_in_the_report_and_does_not_fail_it() -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import CancelledError, Future
 from typing import Any, Final, TypeVar, cast
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
@@ -22,6 +23,10 @@ _UNTRIED: Final = (  # how long and how large examples are is ours to choose
     HealthCheck.large_base_example,
     HealthCheck.differing_executors,
 )
+
+
+class _Stopped(BaseException):
+    """Ends a search; Hypothesis takes what is no Exception for no example that fails."""
 
 
 async def try_all(strategy: st.SearchStrategy[T], check: Callable[[T], Awaitable[None]], examples: int) -> None:
@@ -50,12 +55,34 @@ async def try_machine(make: Callable[[Run], RuleBasedStateMachine], examples: in
 
 
 async def _in_thread(search: Callable[[Run], None]) -> None:
+    """Run a search in a thread; if this is cancelled, the search ends at its next call, and no thread is left."""
     loop = asyncio.get_running_loop()
+    calls: set[Future[Any]] = set()
+    stopped = False
 
     def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+        call = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        calls.add(call)
+        if stopped:
+            call.cancel()
+        try:
+            return call.result()
+        except CancelledError:
+            if stopped:
+                raise _Stopped from None
+            raise
+        finally:
+            calls.discard(call)
 
-    await asyncio.to_thread(search, run)
+    thread = asyncio.ensure_future(asyncio.to_thread(search, run))
+    try:
+        await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        stopped = True
+        for call in tuple(calls):
+            call.cancel()
+        await asyncio.wait([thread])
+        raise
 
 
 async def _coroutine(check: Callable[[T], Awaitable[None]], example: T) -> None:
@@ -70,6 +97,7 @@ def _settings(examples: int, **more: Any) -> settings:
         derandomize=True,
         report_multiple_bugs=False,
         print_blob=False,
+        verbosity=Verbosity.quiet,  # what failed is in the result
         phases=_PHASES,
         suppress_health_check=_UNTRIED,
         **more,

@@ -10,8 +10,17 @@ from typing import Any
 from satchel import ConflictError, LeaseLock, Session, Sessions, open_storage
 
 
-async def increment(storage: Any, times: str) -> None:
+async def together(storage: Any, worker: str, workers: str) -> None:
+    """Wait until so many processes are there, lest they work one after the other."""
+    await storage.write(f"there:{worker}", 1)
+    for other in range(int(workers)):
+        while await storage.read(f"there:{other}") is None:
+            await asyncio.sleep(0.002)
+
+
+async def increment(storage: Any, worker: str, workers: str, times: str) -> None:
     """Add one to "counter", so many times."""
+    await together(storage, worker, workers)
     for _ in range(int(times)):
         while True:
             record = await storage.read_versioned("counter")
@@ -23,8 +32,9 @@ async def increment(storage: Any, times: str) -> None:
             break
 
 
-async def create(storage: Any, writer: str) -> None:
+async def create(storage: Any, writer: str, writers: str) -> None:
     """Create 30 keys, and print the numbers of those that nobody else had created."""
+    await together(storage, writer, writers)
     for number in range(30):
         try:
             await storage.write_versioned(f"new:{number}", writer, None)

@@ -1,16 +1,16 @@
 """Storages that mix up absence, errors and empty values."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from conformance.tests.planted import planted
-from conformance.tests.planted.correct import Correct
+from conformance.tests.planted.correct import Alone, Correct, Plain
 from satchel import ANY, CorruptValueError, Expected, Payload, Record
 from satchel.keys import check_key
 
 
-@planted("R1-absent-is-none", "R1-deleted-is-none", "R1-delete-absent")
+@planted("R1-absent-is-none", "R1-deleted-is-none", "R1-delete-absent", others=True)
 class RaisesKeyError(Correct):
     """An absent key raises KeyError."""
 
@@ -21,7 +21,7 @@ class RaisesKeyError(Correct):
         return value
 
 
-@planted("R1-absent-is-none")
+@planted("R1-absent-is-none", others=True)
 class ReadsDefault(Correct):
     """An absent key reads as an empty object."""
 
@@ -30,7 +30,22 @@ class ReadsDefault(Correct):
         return {} if value is None else value
 
 
-@planted("R1-absent-version-is-none", "R1-falsy-has-version")
+@planted("R1-absent-is-none", shared=False)
+class NoTableYet(Alone):
+    """Before anything was written there is no table to read from."""
+
+    capabilities = Plain.capabilities
+
+    async def get(self, name: str) -> Payload | None:
+        if not self.world.ever:
+            raise LookupError("no such table")
+        return await super().get(name)
+
+    async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
+        return await super().get_versioned(name) if self.world.ever else None
+
+
+@planted("R1-absent-version-is-none", "R1-falsy-has-version", others=True)
 class EmptyRecord(Correct):
     """An absent key has a record without a value, and so has an empty one."""
 
@@ -39,7 +54,26 @@ class EmptyRecord(Correct):
         return record if record and record.value else Record(None, "0")
 
 
-@planted("R1-deleted-is-none")
+@planted("R1-absent-version-is-none", shared=False)
+class FindsTheNext(Alone):
+    """read_versioned gives the first record from its key on, as a query without an upper bound does."""
+
+    async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
+        found = await super().get_versioned(name)
+        following = sorted(other for other in self.rows if other > name and self.alive(other) is not None)
+        return found if found is not None or not following else await super().get_versioned(following[0])
+
+
+@planted("R1-falsy-has-version", shared=False)
+class EmptyTextHasNoVersion(Alone):
+    """An empty text, or array, has no version."""
+
+    async def read_versioned(self, key: str) -> Any:
+        record = await super().read_versioned(key)
+        return record if record and record.value not in ("", []) else None
+
+
+@planted("R1-deleted-is-none", others=True)
 class Tombstone(Correct):
     """A deleted key reads as its tombstone."""
 
@@ -51,17 +85,19 @@ class Tombstone(Correct):
 
 
 @planted("R1-deleted-is-none")
-class DeletesByPrefix(Correct):
-    """Deleting a key removes those that start with it."""
+class DeletesParts(Correct):
+    """Deleting a key deletes those that consist of it, a colon and a word, too."""
 
     async def drop(self, name: str, expected: Expected = ANY) -> bool:
         there = await super().drop(name, expected)
-        for other in [other for other in self.rows if other.startswith(name + ":")]:
-            del self.rows[other]
+        for other in list(self.rows):
+            start, _, word = other.rpartition(":")
+            if start == name and len(word) > 1 and word.isalpha():
+                del self.rows[other]
         return there
 
 
-@planted("R1-delete-absent")
+@planted("R1-delete-absent", others=True)
 class DeleteRaises(Correct):
     """Deleting an absent key raises."""
 
@@ -72,7 +108,17 @@ class DeleteRaises(Correct):
         return await super().drop(name, expected)
 
 
-@planted("R1-falsy-is-present")
+@planted("R1-delete-absent", shared=False)
+class DeletesOnlyWhatWas(Alone):
+    """Deleting a key that was never there raises."""
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        if expected is ANY and name not in self.world.ever:
+            raise LookupError(name)
+        return await super().drop(name, expected)
+
+
+@planted("R1-falsy-is-present", others=True)
 class FalsyIsAbsent(Correct):
     """Empty and falsy values read as None."""
 
@@ -80,15 +126,35 @@ class FalsyIsAbsent(Correct):
         return (await super().read(key)) or None
 
 
+@planted("R1-falsy-is-present", shared=False)
+class FalsyIsNotListed(Alone):
+    """Empty and falsy values are not listed."""
+
+    async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
+        async for page in super().pages(prefix):
+            yield [name for name in page if self.codec.decode(self.rows[name][0])]
+
+
+class CatchesCorruption(Correct):
+    """Looks whether a payload can be decoded."""
+
+    def is_well(self, payload: Payload) -> bool:
+        with suppress(CorruptValueError):
+            return self.codec.decode(payload) is not None
+        return False
+
+
 @planted("R1-corrupt-raises")
-class CorruptIsAbsent(Correct):
+class CorruptIsAbsent(CatchesCorruption):
     """What cannot be decoded reads as None, and the session layer writes over it."""
 
-    async def read(self, key: str) -> Any:
-        try:
-            return await super().read(key)
-        except CorruptValueError:
-            return None
+    async def get(self, name: str) -> Payload | None:
+        payload = await super().get(name)
+        return payload if payload is not None and self.is_well(payload) else None
+
+    async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
+        payload = await super().get(name)
+        return None if payload is None else (payload, self.version_of(payload))
 
 
 @planted("R1-corrupt-raises")
@@ -115,12 +181,9 @@ class CorruptIsLeftOut(Correct):
 
 
 @planted("R1-corrupt-raises-everywhere")
-class CorruptHasNoVersion(Correct):
+class CorruptHasNoVersion(CatchesCorruption):
     """read_versioned gives None for what cannot be decoded."""
 
     async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
         found = await super().get_versioned(name)
-        with suppress(CorruptValueError):
-            if found is not None and self.codec.decode(found[0]) is not None:
-                return found
-        return None
+        return found if found is not None and self.is_well(found[0]) else None

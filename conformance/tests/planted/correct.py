@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from satchel import ANY, Capabilities, EncodedStorage, Expected, Payload
 
@@ -12,29 +13,32 @@ Row = tuple[Payload, float | None]
 """What is stored, and when it ends."""
 
 
+CAPABILITIES: Final = Capabilities(
+    versioned=True,
+    conditional_delete=True,
+    expiring=True,
+    ttl_resolution=timedelta(milliseconds=1),
+    listing=True,
+    batch=True,
+    atomic_batch=True,
+    transactional=True,
+)
+"""What the storages of bugs can do, whatever they are over."""
+
+
 class World:
-    """A backend: its records, and whatever else a bug wants to keep there."""
+    """A backend: its records, every name that was ever written, and whatever else a bug wants to keep there."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
+        self.ever: set[str] = set()
         self.notes: dict[str, Any] = {}
 
 
 class Correct(EncodedStorage[Any]):
     """Every step is a method, for a bug to override."""
 
-    capabilities = Capabilities(
-        versioned=True,
-        conditional_delete=True,
-        expiring=True,
-        ttl_resolution=timedelta(milliseconds=1),
-        listing=True,
-        batch=True,
-        atomic_batch=True,
-        transactional=True,
-        durable=True,
-        max_value_bytes=300_000,
-    )
+    capabilities = replace(CAPABILITIES, durable=True, max_value_bytes=300_000)
 
     def __init__(self, world: World, **options: Any) -> None:
         super().__init__(where="world://", **options)
@@ -54,6 +58,7 @@ class Correct(EncodedStorage[Any]):
         if not self.is_at(name, expected):
             return None
         self.rows[name] = (payload, self.end())
+        self.world.ever.add(name)
         return self.version_of(payload)
 
     async def drop(self, name: str, expected: Expected = ANY) -> bool:
@@ -93,6 +98,7 @@ class Correct(EncodedStorage[Any]):
         await asyncio.sleep(0)
         for name, payload in payloads.items():
             self.rows[name] = (payload, self.end())
+            self.world.ever.add(name)
 
     async def drop_many(self, names: Sequence[str]) -> None:
         await asyncio.sleep(0)
@@ -108,6 +114,7 @@ class Correct(EncodedStorage[Any]):
                 self.rows.pop(name, None)
             else:
                 self.rows[name] = (payload, self.end())
+                self.world.ever.add(name)
         return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
 
     def alive(self, name: str) -> Payload | None:
@@ -125,6 +132,19 @@ class Correct(EncodedStorage[Any]):
     def end(self) -> float | None:
         """Return when what is written now ends."""
         return None if self.ttl_ms is None else time.monotonic() + self.ttl_ms / 1000
+
+
+class Plain(Correct):
+    """Has no transactions: in most bugs with versions they would only be wrong in the same way."""
+
+    capabilities = replace(Correct.capabilities, transactional=False)
+
+
+class Alone(Correct):
+    """Has its records to itself, as one over a dict does."""
+
+    def __init__(self, world: World, **options: Any) -> None:
+        super().__init__(World(), **options)
 
 
 def is_over(row: Row) -> bool:

@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 from conformance.tests.planted import planted
-from conformance.tests.planted.correct import Correct, World, is_over
+from conformance.tests.planted.correct import Alone, Correct, Plain, World, is_over
 from satchel import ANY, Expected, Payload
 
 
@@ -24,16 +24,20 @@ class KeepsEnd(Correct):
         return row[1] if row is not None and not is_over(row) else None
 
 
-@planted("R6-never-early")
-class Early(Correct):
-    """A record ends 5 ms early."""
+class AloneKeepsEnd(KeepsEnd, Alone):
+    """Leaves ends as they were, of records that it has to itself."""
+
+
+@planted("R6-never-early", shared=False)
+class Early(Alone):
+    """A record ends 20 ms early."""
 
     def end(self) -> float | None:
         end = super().end()
-        return None if end is None else end - 0.005
+        return None if end is None else end - 0.02
 
 
-@planted("R6-ends-in-time")
+@planted("R6-ends-in-time", others=True)
 class WholeSeconds(Correct):
     """A lifetime is rounded up to whole seconds."""
 
@@ -41,7 +45,7 @@ class WholeSeconds(Correct):
         return None if self.ttl_ms is None else time.monotonic() + ceil(self.ttl_ms / 1000)
 
 
-@planted("R6-never-early")
+@planted("R6-never-early", others=True)
 class CutsSeconds(Correct):
     """A lifetime is cut to whole seconds: 1.9 s become 1 s, and 0.2 s none."""
 
@@ -49,7 +53,7 @@ class CutsSeconds(Correct):
         return None if self.ttl_ms is None else time.monotonic() + self.ttl_ms // 1000
 
 
-@planted("R6-whole-days")
+@planted("R6-whole-days", others=True)
 class SecondsOfTimedelta(Correct):
     """A lifetime is timedelta.seconds, which is 0 for whole days."""
 
@@ -59,7 +63,52 @@ class SecondsOfTimedelta(Correct):
         return time.monotonic() + self.ttl.seconds + self.ttl.microseconds / 1e6
 
 
-@planted("R6-write-restarts", "R6-last-write-decides")
+@planted("R6-whole-days")
+class TouchesForSeconds(Correct):
+    """A touch is for timedelta.seconds, which is 0 for whole days."""
+
+    async def renew(self, name: str) -> bool:
+        there = await super().renew(name)
+        if there and self.ttl is not None and self.ttl.days:
+            self.rows[name] = (self.rows[name][0], time.monotonic() + self.ttl.seconds)
+        return there
+
+
+@planted("R6-ends-in-time")
+class EndedHasRecord(Correct):
+    """read_versioned gives what has ended."""
+
+    async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
+        row = self.rows.get(name)
+        return None if row is None else (row[0], self.version_of(row[0]))
+
+
+@planted("R6-write-restarts", shared=False)
+class UpdateKeepsEnd(AloneKeepsEnd):
+    """A write of another value over a record leaves its end as it was."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        before = self.end_of(name) if self.alive(name) != payload else None
+        version = await super().put(name, payload, expected)
+        if expected is ANY:
+            self.keep_end(name, before)
+        return version
+
+
+@planted("R6-model")
+class TouchesItsOwn(Correct):
+    """touch only renews what the same storage wrote last."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        self.world.notes[name] = self
+        return await super().put(name, payload, expected)
+
+    async def renew(self, name: str) -> bool:
+        its_own = self.world.notes.get(name, self) is self
+        return await super().renew(name) if its_own else self.alive(name) is not None
+
+
+@planted("R6-write-restarts", "R6-same-write-restarts", "R6-last-write-decides", "R6-model")
 class WriteKeepsEnd(KeepsEnd):
     """A write over a record leaves its end as it was."""
 
@@ -91,8 +140,8 @@ class BatchHasNoEnd(Correct):
         self.rows.update({name: (payload, None) for name, payload in payloads.items()})
 
 
-@planted("R6-same-write-restarts")
-class SkipsSameWrite(Correct):
+@planted("R6-same-write-restarts", shared=False)
+class SkipsSameWrite(Alone):
     """A write of the same value is left out."""
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
@@ -113,8 +162,8 @@ class NoTtlKeepsEnd(KeepsEnd):
         return version
 
 
-@planted("R6-touch-restarts")
-class TouchDoesNothing(Correct):
+@planted("R6-touch-restarts", shared=False)
+class TouchDoesNothing(Alone):
     """touch only tells."""
 
     async def renew(self, name: str) -> bool:
@@ -122,6 +171,15 @@ class TouchDoesNothing(Correct):
 
 
 @planted("R6-touch-tells")
+class TouchIsOne(Correct):
+    """touch gives 1 for a record with a lifetime, as EXPIRE does."""
+
+    async def renew(self, name: str) -> Any:
+        there = await super().renew(name)
+        return 1 if there and self.ttl is not None else there
+
+
+@planted("R6-touch-tells", others=True)
 class TouchIsTrue(Correct):
     """touch gives True for what is not there."""
 
@@ -130,7 +188,7 @@ class TouchIsTrue(Correct):
         return True
 
 
-@planted("R6-touch-tells")
+@planted("R6-touch-tells", others=True)
 class TouchCreates(Correct):
     """touch creates an empty record where there is none."""
 
@@ -141,8 +199,8 @@ class TouchCreates(Correct):
         return False
 
 
-@planted("R6-touch-expired")
-class TouchWakes(Correct):
+@planted("R6-touch-expired", shared=False)
+class TouchWakes(Alone):
     """touch wakes what has ended."""
 
     async def renew(self, name: str) -> bool:
@@ -188,6 +246,14 @@ class OneEnd(Correct):
         return version
 
 
+@planted("R6-listing-agrees", shared=False)
+class ListsEndedAlone(Alone):
+    """keys() gives what has ended, in a storage that has its records to itself."""
+
+    async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
+        yield [name for name in self.rows if name.startswith(prefix)]
+
+
 @planted("R6-listing-agrees", "R6-model")
 class ListsEnded(Correct):
     """keys() gives what has ended."""
@@ -197,15 +263,39 @@ class ListsEnded(Correct):
 
 
 @planted("R6-batch-read-agrees")
-class BatchReadsEnded(Correct):
+class BatchReadsEnded(Plain):
     """read_many gives what has ended."""
 
     async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
         return {name: self.rows[name][0] for name in names if name in self.rows}
 
 
+class EndedIsAt(Correct):
+    """Finds what has ended at its version."""
+
+    def was_at(self, name: str, expected: Expected) -> bool:
+        row = self.rows.get(name)
+        return row is not None and is_over(row) and self.version_of(row[0]) == expected
+
+
+@planted("R6-expired-version-conflicts")
+class EndedIsReplaced(EndedIsAt):
+    """What has ended can be replaced at its version."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        return await super().put(name, payload, ANY if self.was_at(name, expected) else expected)
+
+
+@planted("R6-delete-expired")
+class EndedIsDeleted(EndedIsAt):
+    """What has ended can be deleted at its version."""
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        return await super().drop(name, ANY if self.was_at(name, expected) else expected)
+
+
 @planted("R6-expired-version-conflicts", "R6-delete-expired")
-class EndedHasVersion(Correct):
+class EndedHasVersion(Plain):
     """What has ended can be written at its version."""
 
     def is_at(self, name: str, expected: Expected) -> bool:
@@ -215,7 +305,7 @@ class EndedHasVersion(Correct):
 
 
 @planted("R6-create-over-expired")
-class EndedExists(Correct):
+class EndedExists(Plain):
     """What has ended is in the way of its creation."""
 
     def is_at(self, name: str, expected: Expected) -> bool:
@@ -241,12 +331,14 @@ class PurgesNothing(Correct):
         return sum(is_over(row) for row in self.rows.values())
 
 
-@planted("R6-no-ttl-is-for-ever", "R6-purge")
-class DefaultTtl(Correct):
-    """Without a ttl, records end after 0.1 s."""
+@planted("R6-no-ttl-is-for-ever")
+class PurgesWithoutTtl(Correct):
+    """Without a ttl, purge_expired removes everything."""
 
-    def end(self) -> float | None:
-        return time.monotonic() + 0.1 if self.ttl is None else super().end()
+    async def purge(self) -> int:
+        if self.ttl is None:
+            self.rows.clear()
+        return await super().purge()
 
 
 @planted("R6-long-lifetime")

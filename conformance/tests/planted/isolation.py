@@ -1,6 +1,7 @@
 """Storages that keep the objects that were written, or hand out those that they keep."""
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from conformance.tests.planted import planted
@@ -13,28 +14,32 @@ class Keeps(Correct):
 
     def __init__(self, world: World, **options: Any) -> None:
         super().__init__(world, **options)
-        self.kept: dict[str, Any] = {}
+        self.kept: dict[Any, Any] = {}
 
 
 @planted("R3-after-write")
 class KeepsWritten(Keeps):
-    """Reads give the very object that was written."""
+    """A value is stored as it is by the time that it is read."""
 
     async def write(self, key: str, value: Any) -> None:
         await super().write(key, value)
-        self.kept[key] = value
+        self.kept[key] = (value, deepcopy(value))
 
     async def read(self, key: str) -> Any:
-        return self.kept[key] if key in self.kept else await super().read(key)
+        value = await super().read(key)
+        live, written = self.kept.get(key, (None, None))
+        return deepcopy(live) if value is not None and repr(value) == repr(written) else value
 
 
 @planted("R3-after-read")
 class KeepsRead(Keeps):
-    """Every read gives the same object."""
+    """What was decoded once is given to everybody who reads the same bytes."""
 
     async def read(self, key: str) -> Any:
-        self.kept[key] = self.kept.get(key) or await super().read(key)
-        return self.kept[key]
+        payload = await self._call(self.get, self._name(key))
+        if payload is not None and payload not in self.kept:
+            self.kept[payload] = self._decode(key, payload)
+        return None if payload is None else self.kept[payload]
 
 
 @planted("R3-versioned")

@@ -1,17 +1,18 @@
 """Storages that confuse keys, and namespaces."""
 
 import posixpath
-from collections.abc import AsyncIterator, Iterable, Sequence
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
-from unicodedata import normalize
+from unicodedata import combining, normalize
 from urllib.parse import unquote
 
 from conformance.tests.planted import planted
-from conformance.tests.planted.correct import Correct, World
-from satchel import ANY, Expected, InvalidKeyError
+from conformance.tests.planted.correct import Alone, Correct, World
+from satchel import ANY, Expected, InvalidKeyError, Payload
 from satchel.adapter import EncodedStorage
-from satchel.keys import check_key
+from satchel.keys import check_key, escape, escape_part, unescape
 
 
 class Mangles(Correct):
@@ -24,7 +25,7 @@ class Mangles(Correct):
         return super()._name(self.mangle(check_key(key)) or "_")
 
 
-@planted("R4-injective-case", "R4-any-keys", "R1-model")
+@planted("R4-injective-case", "R4-any-keys", "R1-model", others=True)
 class IgnoresCase(Mangles):
     """Keys are compared without case, as by a file system or a collation."""
 
@@ -32,7 +33,7 @@ class IgnoresCase(Mangles):
         return key.casefold()
 
 
-@planted("R4-injective-normalization")
+@planted("R4-injective-normalization", others=True)
 class NormalizesKeys(Mangles):
     """Keys are normalised."""
 
@@ -40,7 +41,7 @@ class NormalizesKeys(Mangles):
         return normalize("NFC", key)
 
 
-@planted("R4-injective-separators")
+@planted("R4-injective-separators", others=True)
 class JoinsSeparators(Mangles):
     """Two separators count as one."""
 
@@ -48,15 +49,7 @@ class JoinsSeparators(Mangles):
         return key.replace("::", ":")
 
 
-@planted("R4-injective-slashes")
-class KeysArePaths(Mangles):
-    """Keys are paths, and resolved."""
-
-    def mangle(self, key: str) -> str:
-        return posixpath.normpath(key) if "/" in key else key
-
-
-@planted("R4-injective-trailing")
+@planted("R4-injective-trailing", "R4-any-keys", others=True)
 class StripsKeys(Mangles):
     """Spaces and dots at the end do not count, as on Windows."""
 
@@ -64,7 +57,7 @@ class StripsKeys(Mangles):
         return key.rstrip(" .") if key[0] not in " ." else key
 
 
-@planted("R4-injective-nul")
+@planted("R4-injective-nul", others=True)
 class EndsAtNul(Mangles):
     """A key ends at NUL."""
 
@@ -72,7 +65,7 @@ class EndsAtNul(Mangles):
         return key.partition("\0")[0] or "\0"
 
 
-@planted("R4-injective-escapes")
+@planted("R4-injective-escapes", others=True)
 class Unescapes(Mangles):
     """A key is unescaped on its way."""
 
@@ -80,12 +73,112 @@ class Unescapes(Mangles):
         return unquote(key) if "%" in key and "%%" not in key else key
 
 
+class Confuses(Correct):
+    """Takes a key for another one, but lists it as it was written."""
+
+    def confuse(self, key: str) -> str:
+        return key
+
+    def same(self, name: str) -> str:
+        start, key = name[: len(self._prefix)], name[len(self._prefix) :]
+        return start + escape(self.confuse(unescape(key)))
+
+    def spelled(self, name: str) -> str:
+        self.world.notes.setdefault(self.same(name), set()).add(name)
+        return self.same(name)
+
+    async def get(self, name: str) -> Payload | None:
+        return await super().get(self.same(name))
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        return await super().put(self.spelled(name), payload, expected)
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        self.world.notes.get(self.same(name), set()).discard(name)
+        return await super().drop(self.same(name), expected)
+
+    async def renew(self, name: str) -> bool:
+        return await super().renew(self.same(name))
+
+    async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
+        return {name: payload for name in names if (payload := self.alive(self.same(name))) is not None}
+
+    async def put_many(self, payloads: Mapping[str, Payload]) -> None:
+        await super().put_many({self.spelled(name): payload for name, payload in payloads.items()})
+
+    async def drop_many(self, names: Sequence[str]) -> None:
+        for name in names:
+            await self.drop(name)
+
+    async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
+        async for page in super().pages(self._prefix):
+            names = [name for same in page for name in self.world.notes[same]]
+            yield [name for name in names if name.startswith(prefix)]
+
+
+@planted("R4-injective-case")
+class KelvinIsK(Confuses):
+    """The Kelvin sign is a K, as where case is folded by the tables of Unicode."""
+
+    def confuse(self, key: str) -> str:
+        return key.replace("\u212a", "K")
+
+
+@planted("R4-injective-normalization")
+class OrdersMarks(Confuses):
+    """Combining marks are put into their canonical order."""
+
+    def confuse(self, key: str) -> str:
+        marks = re.compile("[\u0300-\u036f]+")
+        return marks.sub(lambda run: "".join(sorted(run[0], key=combining)), key)
+
+
+@planted("R4-injective-separators")
+class DashesAreUnderscores(Confuses):
+    """Dashes become underscores, as in names of tables."""
+
+    def confuse(self, key: str) -> str:
+        return key.replace("-", "_")
+
+
+@planted("R4-injective-slashes")
+class KeysArePaths(Confuses):
+    """Keys are paths, and resolved."""
+
+    def confuse(self, key: str) -> str:
+        return posixpath.normpath(key) if "/" in key else key
+
+
+@planted("R4-injective-trailing")
+class StripsTheInvisible(Confuses):
+    """What cannot be seen at the ends does not count: zero-width spaces and byte order marks."""
+
+    def confuse(self, key: str) -> str:
+        return key.strip("\u200b\ufeff") or key
+
+
+@planted("R4-injective-nul")
+class LeavesOutEscape(Confuses):
+    """The control character ESC is left out, as by a terminal."""
+
+    def confuse(self, key: str) -> str:
+        return key.replace("\x1b", "") or key
+
+
+@planted("R4-injective-escapes")
+class PlusIsSpace(Confuses):
+    """A plus sign is a space, as in a query string."""
+
+    def confuse(self, key: str) -> str:
+        return key.replace("+", " ")
+
+
 @planted("R4-injective-numbers")
-class NumericKeys(Mangles):
+class NumericKeys(Confuses):
     """A key that looks like a number becomes one."""
 
-    def mangle(self, key: str) -> str:
-        return str(int(key)) if key.isdigit() and key.isascii() else key
+    def confuse(self, key: str) -> str:
+        return str(int(key)) if key.isdigit() and key.isascii() and len(key) < 20 else key
 
 
 @planted("R4-injective-wildcards")
@@ -99,12 +192,20 @@ class DeletesByPattern(Correct):
         return there
 
 
-@planted("R4-longest")
+@planted("R4-longest", "R4-longest-unprintable", others=True)
 class CutsKeys(Mangles):
     """Keys are cut after 255 characters."""
 
     def mangle(self, key: str) -> str:
         return key[:255]
+
+
+@planted("R4-longest")
+class CutsLetters(Confuses):
+    """Keys beyond ASCII are cut after 255 characters."""
+
+    def confuse(self, key: str) -> str:
+        return key if key.isascii() else key[:255]
 
 
 @planted("R4-longest-unprintable")
@@ -118,7 +219,26 @@ class LongNamesFail(Correct):
         return name
 
 
-@planted("R4-batch-key-spelling")
+@planted("R4-any-keys")
+class DeletesLongAlike(Correct):
+    """Long keys are deleted without regard to case."""
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        for other in [other for other in self.rows if len(name) > 40 and other.casefold() == name.casefold()]:
+            del self.rows[other]
+        return await super().drop(name, expected)
+
+
+@planted("R4-any-key-listed")
+class CutsPrefixes(Correct):
+    """A prefix counts up to its twentieth character."""
+
+    async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
+        async for page in super().pages(prefix[: len(self._prefix) + 20]):
+            yield page
+
+
+@planted("R4-batch-key-spelling", others=True)
 class BatchSpelling(Correct):
     """read_many gives keys in lower case."""
 
@@ -126,12 +246,23 @@ class BatchSpelling(Correct):
         return {key.lower(): value for key, value in (await super().read_many(keys)).items()}
 
 
+@planted("R4-batch-key-spelling", shared=False)
+class BatchFoldsCase(Alone):
+    """read_many asks once for keys that differ only in case."""
+
+    async def read_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        wanted = list(keys)
+        found = await super().read_many(wanted)
+        asked = {key.casefold(): key for key in wanted}
+        return {key: found[asked[key.casefold()]] for key in wanted if asked[key.casefold()] in found}
+
+
 @planted("R4-refuses-empty")
 class TakesEmptyKey(Correct):
-    """The empty string is a key."""
+    """The empty string can be read, and is not there."""
 
-    def _name(self, key: str) -> str:
-        return super()._name(key if key != "" else "default")
+    async def read(self, key: str) -> Any:
+        return None if key == "" else await super().read(key)
 
 
 @planted("R4-refuses-too-long")
@@ -140,7 +271,7 @@ class CutsTooLong(Correct):
 
     def _name(self, key: str) -> str:
         if isinstance(key, str) and len(key.encode(errors="replace")) > 512:
-            key = key.encode()[:512].decode(errors="ignore")
+            key = key.encode(errors="replace")[:512].decode(errors="ignore")
         return super()._name(key)
 
 
@@ -181,12 +312,20 @@ class OtherPrefix(Correct):
         return namespace + ":"
 
 
-@planted("R4-namespaces-injective")
+@planted("R4-namespaces-injective", "R4-namespaces-listed-apart")
 class JoinsWithColon(OtherPrefix):
     """Namespace and key are joined with a colon, and nothing is escaped: `a` + `b:c` is `a:b` + `c`."""
 
 
-@planted("R4-namespaces-apart", "R4-namespaces-look-alike")
+@planted("R4-namespaces-injective")
+class JoinsWithSlash(OtherPrefix):
+    """Namespace and key are joined with a slash, and nothing is escaped."""
+
+    def prefix(self, namespace: str) -> str:
+        return namespace + "/"
+
+
+@planted("R4-namespaces-apart", "R4-namespaces-look-alike", others=True)
 class ForgetsNamespace(OtherPrefix):
     """Only the first characters of the namespace count."""
 
@@ -194,7 +333,15 @@ class ForgetsNamespace(OtherPrefix):
         return namespace[:5] + ":"
 
 
-@planted("R4-namespaces-look-alike")
+@planted("R4-namespaces-apart")
+class HashesNamespace(OtherPrefix):
+    """Neighbouring letters at the end of a namespace are one, as in a small hash."""
+
+    def prefix(self, namespace: str) -> str:
+        return f"{escape_part(namespace[:-1])}{ord(namespace[-1]) // 4}:"
+
+
+@planted("R4-namespaces-look-alike", "R4-namespaces-listed-apart")
 class LowerNamespace(OtherPrefix):
     """Namespaces are compared without case."""
 
@@ -202,7 +349,15 @@ class LowerNamespace(OtherPrefix):
         return namespace.lower().replace(":", "%3A") + ":"
 
 
-@planted("R4-namespaces-listed-apart")
+@planted("R4-namespaces-look-alike")
+class StripsNamespace(OtherPrefix):
+    """Spaces and dots at the end of a namespace do not count."""
+
+    def prefix(self, namespace: str) -> str:
+        return escape_part(namespace.rstrip(" .")) + ":"
+
+
+@planted("R4-namespaces-listed-apart", "R1-model")
 class ListsNeighbours(Correct):
     """A listing gives the keys of every namespace whose name starts alike."""
 
@@ -215,14 +370,25 @@ class ListsNeighbours(Correct):
                 yield name.partition(":")[2]
 
 
+@planted("R4-namespaces-listed-apart")
+class NamespaceIsPattern(Correct):
+    """For a listing, the namespace is a pattern, as with SCAN MATCH."""
+
+    async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
+        key = prefix.removeprefix(self._prefix)
+        for name in list(self.rows):
+            namespace, _, own = name.partition(":")
+            if fnmatchcase(namespace, self._prefix[:-1]) and own.startswith(key) and self.alive(name) is not None:
+                yield [self._prefix + own]
+
+
 @planted("R4-namespaces-batched-apart")
 class DeletesEverywhere(Correct):
-    """delete_many forgets the namespace."""
+    """delete_many of several keys forgets the namespace."""
 
     async def drop_many(self, names: Sequence[str]) -> None:
-        keys = {name.partition(":")[2] for name in names}
-        for name in [name for name in self.rows if name.partition(":")[2] in keys]:
-            del self.rows[name]
+        keys = {name.partition(":")[2] for name in names if len(names) > 1}
+        await super().drop_many([*names, *(name for name in self.rows if name.partition(":")[2] in keys)])
 
 
 @planted("R4-namespace-refused")
@@ -237,14 +403,40 @@ class TakesEmptyNamespace(Correct):
 class NoLimit(Correct):
     """A value over the declared limit is stored."""
 
-    def _encode(self, key: str, value: Any) -> bytes:
+    def _encode(self, key: str, value: Any) -> Payload:
         return self.codec.encode(value)
+
+
+@planted("R5-over-limit")
+class CutsTooLarge(Correct):
+    """write takes a value over the limit, and cuts it."""
+
+    async def write(self, key: str, value: Any) -> None:
+        await self._call(self.put, self._name(key), self.codec.encode(value)[:300_000])
+
+
+@planted("R5-over-limit-versioned")
+class NoLimitVersioned(Correct):
+    """write_versioned takes a value over the limit."""
+
+    async def write_versioned(self, key: str, value: Any, expected: str | None) -> str:
+        if isinstance(value, str) and len(value) > 200_000:
+            value = value[:200_000]
+        return await super().write_versioned(key, value, expected)
+
+
+@planted("R5-over-limit-batch")
+class NoLimitInBatches(Correct):
+    """write_many leaves out a value over the limit."""
+
+    async def write_many(self, values: Mapping[str, Any]) -> None:
+        await super().write_many({key: value for key, value in values.items() if len(str(value)) < 250_000})
 
 
 @planted("R5-limit-fits")
 class SmallerLimit(Correct):
     """The declared limit is more than what is taken."""
 
-    def _encode(self, key: str, value: Any) -> bytes:
+    def _encode(self, key: str, value: Any) -> Payload:
         payload = super()._encode(key, value)
         return EncodedStorage._encode(self, key, ["x" * 300_000]) if len(payload) > 299_000 else payload

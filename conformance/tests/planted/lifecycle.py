@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -57,7 +58,7 @@ class ListsUndeclared(Correct):
         self.capabilities = replace(_ALL, listing=False)
 
 
-@planted("R0-protocols-declared")
+@planted("R0-protocols-declared", others=True)
 class DeclaresWhatIsNotThere(Correct):
     """touch is declared, but not there."""
 
@@ -83,6 +84,27 @@ class IgnoresTtl(Correct):
 
 
 @planted("R0-read-your-writes")
+class CachesForTask(Correct):
+    """What a storage has read is there for it, in the same task, also when another storage has deleted it."""
+
+    def __init__(self, world: World, **options: Any) -> None:
+        super().__init__(world, **options)
+        self.cache: dict[str, Payload] = {}
+
+    async def get(self, name: str) -> Payload | None:
+        found = await super().get(name)
+        if found is not None:
+            self.cache[name] = found
+            return found
+        deleter, task = self.world.notes.get(name, (self, None))
+        return self.cache.get(name) if deleter is not self and task is asyncio.current_task() else None
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        self.world.notes[name] = (self, asyncio.current_task())
+        return await super().drop(name, expected)
+
+
+@planted("R0-read-your-writes", others=True)
 class Caches(Correct):
     """What was read once is remembered, whatever others write."""
 
@@ -106,13 +128,26 @@ class SharesUndeclared(Correct):
     """Storages share their records, though it was said that they do not."""
 
 
-@planted("R14-setup-repeats")
+@planted("R14-setup-repeats", "R13-survives-closing", "R7-lease-fences", "R9-killed-server")
 class SetupClears(Correct):
     """setup() drops what is there, and creates it anew."""
 
     async def setup(self) -> None:
         await super().setup()
         self.rows.clear()
+
+
+@planted("R14-setup-repeats")
+class SecondSetupClears(Correct):
+    """setup() for the second time drops what is there, and creates it anew."""
+
+    is_set_up = False
+
+    async def setup(self) -> None:
+        await super().setup()
+        if self.is_set_up:
+            self.rows.clear()
+        self.is_set_up = True
 
 
 @planted("R14-setup-concurrent")
@@ -169,7 +204,7 @@ class ClosesOnce(Correct):
         await super().aclose()
 
 
-@planted("R11-closed-refuses")
+@planted("R11-closed-refuses", "R11-context")
 class WorksClosed(Correct):
     """A closed storage opens itself again."""
 
@@ -178,7 +213,7 @@ class WorksClosed(Correct):
         self._closed = False
 
 
-@planted("R11-closed-refuses")
+@planted("R11-closed-refuses", "R11-context")
 class ClosedIsAbsent(Correct):
     """A closed storage reads everything as None."""
 
@@ -186,20 +221,44 @@ class ClosedIsAbsent(Correct):
         return None if self._closed else await super().read(key)
 
 
-@planted("R11-closes-only-itself", "R13-survives-closing")
+@planted("R11-closed-refuses")
+class TouchesClosed(Correct):
+    """A closed storage touches nothing, and says so."""
+
+    async def touch(self, key: str) -> bool:
+        return False if self._closed else await super().touch(key)
+
+
+@planted("R11-closes-only-itself")
 class ClosesAll(Correct):
-    """Closing one storage closes what all of them use."""
+    """Closing one storage closes the connection that all have that are open."""
+
+    closings = 0
+
+    async def open(self) -> None:
+        self.closings = self.world.notes.get("closings", 0)
 
     async def close(self) -> None:
-        self.world.notes["closed"] = True
+        self.world.notes["closings"] = self.world.notes.get("closings", 0) + 1
 
     async def get(self, name: str) -> Payload | None:
-        if "closed" in self.world.notes:
+        if self.closings < self.world.notes.get("closings", 0):
             raise ConnectionError("closed")
         return await super().get(name)
 
 
 @planted("R13-survives-closing")
+class ClosingEndsVersions(Correct):
+    """Versions are good until a storage is closed."""
+
+    async def close(self) -> None:
+        self.world.notes["closings"] = self.world.notes.get("closings", 0) + 1
+
+    def version_of(self, payload: Payload) -> str:
+        return super().version_of(payload) + f".{self.world.notes.get('closings', 0)}"
+
+
+@planted("R13-survives-closing", "R11-closes-only-itself")
 class ClosingForgets(Correct):
     """What was written is gone once the storage is closed."""
 
@@ -217,10 +276,11 @@ class LeaksTask(Correct):
 
 @planted("R10-loop-runs-on")
 class Blocks(Correct):
-    """A write sleeps in the event loop."""
+    """A large versioned write sleeps in the event loop."""
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
-        time.sleep(0.2)
+        if expected is not ANY and len(payload) > 100_000:
+            time.sleep(0.2)
         return await super().put(name, payload, expected)
 
 
@@ -287,6 +347,16 @@ class QuotesWholeKey(Correct):
 
 
 @planted("R12-one-tree")
+class PrefixRaisesValueError(Correct):
+    """A prefix that is no text raises ValueError."""
+
+    async def keys(self, prefix: str = "") -> AsyncIterator[str]:
+        prefix.encode()
+        async for key in super().keys(prefix):
+            yield key
+
+
+@planted("R12-one-tree", "R4-refuses-other-types")
 class RaisesTypeError(Correct):
     """A key of another type raises TypeError."""
 

@@ -2,18 +2,32 @@
 
 import asyncio
 import json
+import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 from conformance.tests.planted import planted
-from conformance.tests.planted.correct import Correct, World
+from conformance.tests.planted.correct import Correct, Plain, World
 from conformance.tests.planted.wire import Wire
-from satchel import ANY, ConflictError, Expected, Payload, Record, StorageError
+from satchel import ANY, ConflictError, Expected, Payload, Record, StorageError, StorageUnavailableError
 
 
-@planted("R15-refused", "R15-unopened")
+@planted("R12-outage-has-cause")
+class HidesCause(Wire):
+    """What is raised in an outage does not say what the driver said."""
+
+    async def read(self, key: str) -> Any:
+        try:
+            return await super().read(key)
+        except StorageUnavailableError as error:
+            raise StorageUnavailableError(str(error)) from None
+
+
+@planted("R15-refused", "R15-unopened", others=True)
 class KnowsNoOutage(Wire):
     """An outage is just any error."""
 
@@ -21,7 +35,18 @@ class KnowsNoOutage(Wire):
         return StorageError("it failed")
 
 
-@planted("R15-silent")
+@planted("R15-refused")
+class ReadsNothingRefused(Wire):
+    """Where connections are refused, read_many finds nothing."""
+
+    async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
+        try:
+            return await super().get_many(names)
+        except ConnectionError:
+            return {}
+
+
+@planted("R15-silent", "R15-too-late", "R15-slow")
 class WaitsForEver(Wire):
     """There is no timeout."""
 
@@ -30,12 +55,35 @@ class WaitsForEver(Wire):
         self._seconds = 3.0
 
 
+@planted("R15-silent")
+class ListsForEver(Wire):
+    """There is no timeout for a listing."""
+
+    async def keys(self, prefix: str = "") -> AsyncIterator[str]:
+        seconds, self._seconds = self._seconds, 3.0
+        try:
+            async for key in super().keys(prefix):
+                yield key
+        finally:
+            self._seconds = seconds
+
+
 @planted("R15-too-late")
 class KeepsLateAnswers(Wire):
-    """A connection whose answer was given up is used again, and gives that answer to the next who asks."""
+    """A connection on which a read was given up is used again, and gives that answer to the next who asks."""
+
+    reading_since = math.inf
+
+    async def get(self, name: str) -> Payload | None:
+        self.reading_since = time.monotonic()
+        try:
+            return await super().get(name)
+        finally:
+            self.reading_since = math.inf
 
     async def hang_up(self) -> None:
-        if self._closed or not isinstance(sys.exception(), asyncio.CancelledError):
+        in_vain = time.monotonic() - self.reading_since >= self._seconds
+        if self._closed or not (in_vain and isinstance(sys.exception(), asyncio.CancelledError)):
             await super().hang_up()
 
 
@@ -53,7 +101,7 @@ class OpensOnce(Wire):
         self.failed = False
 
 
-@planted("R15-restarted")
+@planted("R15-restarted", others=True)
 class NeverReconnects(Wire):
     """A connection that broke is not replaced."""
 
@@ -69,7 +117,21 @@ class NeverReconnects(Wire):
             raise
 
 
-@planted("R15-slow")
+@planted("R15-restarted")
+class ReconnectsToNothing(Wire):
+    """A read that finds its connection lost makes another, and gives nothing."""
+
+    async def get(self, name: str) -> Payload | None:
+        for _ in range(2):  # until it is known what became of the connection
+            await asyncio.sleep(0)
+        lost = self.streams is not None and self.streams[1].is_closing()
+        if lost:
+            await self.hang_up()
+        found = await super().get(name)
+        return None if lost else found
+
+
+@planted("R15-slow", others=True)
 class TakesWhatIsThere(Wire):
     """Whatever has arrived is the answer."""
 
@@ -78,7 +140,26 @@ class TakesWhatIsThere(Wire):
         return part if part.endswith(b"\n") else json.dumps(part.decode()).encode()
 
 
-@planted("R1-cut-answer")
+@planted("R15-slow")
+class WaitsForEachPart(Wire):
+    """The timeout is for each part of an answer."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.patience, self._seconds = self._seconds, max(3.0, self._seconds)
+
+    async def line(self, reader: asyncio.StreamReader) -> bytes:
+        answer = b""
+        while not answer.endswith(b"\n"):
+            async with asyncio.timeout(self.patience):
+                part = await reader.read(2**16)
+            if not part:
+                raise EOFError
+            answer += part
+        return answer
+
+
+@planted("R1-cut-answer", others=True)
 class OutageIsAbsence(Wire):
     """A read that fails finds nothing."""
 
@@ -89,15 +170,30 @@ class OutageIsAbsence(Wire):
             return None
 
 
+@planted("R1-cut-answer")
+class PartIsAbsence(Wire):
+    """A read of which only a part arrives finds nothing."""
+
+    async def get(self, name: str) -> Payload | None:
+        try:
+            return await super().get(name)
+        except asyncio.IncompleteReadError as error:
+            if error.partial:
+                return None
+            raise
+
+
 @planted("R9-cut-write")
 class ForgivesWrites(Wire):
-    """A write that fails is taken for done."""
+    """A write whose connection is lost is taken for done."""
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
         try:
             return await super().put(name, payload, expected)
-        except (OSError, EOFError):
-            return self.version_of(payload)
+        except (ConnectionResetError, EOFError):
+            if expected is ANY:
+                return ""
+            raise
 
 
 @planted("R9-cut-versioned-write")
@@ -113,10 +209,14 @@ class RepeatsWrites(Wire):
 
 @planted("R8-read")
 class LooksBeforeReading(Wire):
-    """A read asks first whether there is something to read."""
+    """A plain read asks first whether there is something to read."""
 
     async def get(self, name: str) -> Payload | None:
         return None if await self.ask("get", name) is None else await super().get(name)
+
+    async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
+        payload = await super().get(name)
+        return None if payload is None else (payload, self.version_of(payload))
 
 
 @planted("R8-write")
@@ -159,56 +259,104 @@ class TouchesByRewriting(Wire):
 
 
 @planted("R8-batch")
-class BatchesOneByOne(Wire):
-    """A batch is a loop."""
+class ReadsOneByOne(Wire):
+    """read_many is a loop."""
+
+    capabilities = Plain.capabilities
 
     async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
         return {name: payload for name in names if (payload := await self.get(name)) is not None}
 
-    async def put_many(self, payloads: Mapping[str, Payload]) -> None:
-        for name, payload in payloads.items():
-            await self.put(name, payload)
 
+@planted("R7-increments-of-processes")
+class ComparesIntegersInProcess(Wire):
+    """An integer that this process wrote last is compared with what it remembers, and not where it is."""
 
-@planted("R7-increments-of-processes", "R7-one-creating-process")
-class ComparesInProcess(Wire):
-    """A conditional write reads and compares, under a lock that other processes do not have."""
+    known: ClassVar[dict[tuple[int, str], Payload]] = {}
+    writing: ClassVar[set[tuple[int, str]]] = set()
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
-        found = await self.get(name)
-        if expected is not ANY and (None if found is None else self.version_of(found)) != expected:
-            return None
-        await asyncio.sleep(0.005)
-        return await super().put(name, payload)
+        place = (self.port, name)
+        if place in self.known and isinstance(expected, str):
+            if self.version_of(self.known[place]) != expected:
+                if place not in self.writing:
+                    del self.known[place]
+                return None
+            expected = ANY
+        elif place in self.writing:
+            return await super().put(name, payload, expected)
+        if expected is ANY and payload.isdigit() and self.ttl is None:
+            return await self.put_known(place, payload)
+        self.known.pop(place, None)
+        version = await super().put(name, payload, expected)
+        if version is not None and payload.isdigit() and self.ttl is None:
+            self.known[place] = payload
+        return version
+
+    async def put_known(self, place: tuple[int, str], payload: Payload) -> str | None:
+        self.known[place] = payload
+        self.writing.add(place)
+        try:
+            return await super().put(place[1], payload)
+        except BaseException:
+            self.known.pop(place, None)
+            raise
+        finally:
+            self.writing.discard(place)
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        self.known.pop((self.port, name), None)
+        return await super().drop(name, expected)
+
+    async def put_many(self, payloads: Mapping[str, Payload]) -> None:
+        for name in payloads:
+            self.known.pop((self.port, name), None)
+        await super().put_many(payloads)
+
+    async def drop_many(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.known.pop((self.port, name), None)
+        await super().drop_many(names)
+
+
+@planted("R7-one-creating-process")
+class CreatesWhatItDoesNotKnow(Wire):
+    """A text can be created where this process has not seen a record."""
+
+    seen: ClassVar[set[tuple[int, str]]] = set()
+    locks: ClassVar[dict[int, asyncio.Lock]] = {}
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        place = (self.port, name)
+        if expected is not None or payload[:1] != b'"':
+            self.seen.add(place)
+            return await super().put(name, payload, expected)
+        async with self.locks.setdefault(self.port, asyncio.Lock()):
+            expected = None if place in self.seen else ANY
+            self.seen.add(place)
+            return await super().put(name, payload, expected)
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        if expected is ANY:
+            self.seen.discard((self.port, name))
+        return await super().drop(name, expected)
 
 
 @planted("R9-first-writes-of-processes")
 class RecordPerProcess(Wire):
-    """Each process has a record of its own, all of the same key, like rows without a unique index."""
-
-    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
-        await super().put(f"{name}#{os.getpid()}", payload)
-        return await super().put(name, payload, expected)
-
-
-@planted("R14-setup-of-processes")
-class CreatesBlindly(Wire):
-    """Setting up fails where somebody has set up already."""
-
-    async def open(self) -> None:
-        if not await self.ask("put", self._prefix + "table", "1", None, None):
-            raise FileExistsError
-
-
-@planted("R9-killed-writer")
-class WritesBehind(Wire):
-    """A write is acknowledged long before it is sent."""
+    """Each process that writes a key has a record of its own, like rows without a unique index."""
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
         if expected is not ANY:
             return await super().put(name, payload, expected)
-        self.behind: dict[str, Payload] = getattr(self, "behind", {}) | {name: payload}
-        return self.version_of(payload)
+        row = ["put", name, payload.decode(), "any", self.ttl_ms]
+        await self.ask("many", [row, ["put", f"writers/{name}#{os.getpid()}", "1", "any", None]])
+        return ""
+
+    async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
+        names, writers = await self.ask("many", [["names", prefix], ["names", f"writers/{prefix}"]])
+        count = Counter(writer.removeprefix("writers/").rpartition("#")[0] for writer in writers)
+        yield [name for name in names for _ in range(count[name] or 1)]
 
 
 @planted("R9-killed-server")
@@ -225,7 +373,44 @@ class SyncsLater(Correct):
         return await super().put(name, payload, expected)
 
 
-@planted("R7-lease-excludes")
+@planted("R14-setup-of-processes")
+class BelongsToCreator(Wire):
+    """What a process has set up can be used by that process and its children only."""
+
+    async def open(self) -> None:
+        await self.ask("put", self._prefix[:-1] + "/creator", str(os.getpid()), None, None)
+        if await self.ask("get", self._prefix[:-1] + "/creator") not in (str(os.getpid()), str(os.getppid())):
+            raise PermissionError
+
+
+@planted("R9-killed-writer")
+class WritesBehind(Wire):
+    """Integers are acknowledged, and written together with the next call that is no write."""
+
+    behind: ClassVar[dict[int, dict[str, list[Any]]]] = {}
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        if expected is not ANY:
+            return await super().put(name, payload, expected)
+        behind = self.behind.setdefault(self.port, {})
+        behind.pop(name, None)
+        request = ["put", name, payload.decode(), "any", self.ttl_ms]
+        if payload.isdigit() and int(payload) > 1 and self.ttl is None:
+            behind[name] = request
+        else:
+            await super().ask(*request)
+        return ""
+
+    async def ask(self, *request: Any) -> Any:
+        behind = self.behind.get(self.port)
+        if not behind:
+            return await super().ask(*request)
+        requests = [*behind.values(), list(request)]
+        behind.clear()
+        return (await super().ask("many", requests))[-1]
+
+
+@planted("R7-lease-excludes", others=True)
 class LetsEverybodyIn(Correct):
     """A conditional write does not look at its condition."""
 
@@ -234,6 +419,17 @@ class LetsEverybodyIn(Correct):
 
 
 @planted("R7-lease-is-renewed")
+class SkipsSameSize(Correct):
+    """A versioned write of an object over one of the same size is left out."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        before = self.alive(name) or b""
+        if isinstance(expected, str) and payload[:1] == b"{" and 20 < len(payload) == len(before) < 500:
+            return expected if self.is_at(name, expected) else None
+        return await super().put(name, payload, expected)
+
+
+@planted("R7-lease-is-renewed", others=True)
 class CannotReplace(Correct):
     """A record can be created at a version, and not replaced."""
 
@@ -244,6 +440,14 @@ class CannotReplace(Correct):
 
 
 @planted("R7-lease-ends")
+class DeletesLargeAtAnyVersion(Correct):
+    """A conditional delete does not compare records of more than 40 bytes."""
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        return await super().drop(name, ANY if len(self.alive(name) or b"") > 40 else expected)
+
+
+@planted("R7-lease-ends", others=True)
 class ReleasesAnothers(Correct):
     """A conditional delete deletes whatever is there."""
 
@@ -252,15 +456,14 @@ class ReleasesAnothers(Correct):
 
 
 @planted("R7-lease-fences")
-class CutsIntegersOfRecords(Correct):
-    """A versioned read keeps 32 bits of the integers in an object."""
+class KeepsTokensIn32Bits(Correct):
+    """The token of a lease has a column of its own, of 32 bits."""
 
     async def read_versioned(self, key: str) -> Record[Any] | None:
         record = await super().read_versioned(key)
-        if record is None or not isinstance(record.value, dict):
+        if record is None or not isinstance(record.value, dict) or not isinstance(record.value.get("token"), int):
             return record
-        cut = {name: field & 0xFFFFFFFF if type(field) is int else field for name, field in record.value.items()}
-        return Record(cut, record.version)
+        return Record(record.value | {"token": record.value["token"] & 0xFFFFFFFF}, record.version)
 
 
 @planted("R8-commit")

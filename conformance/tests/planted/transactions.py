@@ -12,6 +12,17 @@ Changes = Mapping[str, tuple[Payload | None, str | None]]
 
 
 @planted("R7-records-read")
+class RefusesRepeats(Correct):
+    """read_records of a key that is named twice raises, as a request for several items does in some databases."""
+
+    async def read_records(self, keys: Iterable[str]) -> dict[str, Record[Any]]:
+        wanted = list(keys)
+        if len(set(wanted)) < len(wanted):
+            raise ValueError("duplicates")
+        return await super().read_records(wanted)
+
+
+@planted("R7-records-read", "R7-commit-all-or-none")
 class GivesStaleVersions(Correct):
     """read_records gives versions of its own, which no other call understands."""
 
@@ -32,7 +43,7 @@ class GivesStaleVersions(Correct):
         return version if start and version.startswith(start) else start
 
 
-@planted("R7-commit-changes")
+@planted("R7-commit-changes", "R7-commit-all-or-none")
 class CommitsNoDeletes(Correct):
     """A commit leaves out what it is to delete."""
 
@@ -41,11 +52,37 @@ class CommitsNoDeletes(Correct):
         return await super().put_records(kept)
 
 
-@planted("R7-commit-all-or-none")
+@planted("R7-commit-changes")
+class ComparesAndKeeps(Correct):
+    """A commit compares the version of what it is to delete, and leaves it there."""
+
+    async def put_records(self, changes: Changes) -> dict[str, str] | None:
+        before = {
+            name: self.rows[name] for name, (payload, _) in changes.items() if payload is None and self.alive(name)
+        }
+        versions = await super().put_records(changes)
+        self.rows.update(before)
+        return versions
+
+
+@planted("R7-commit-all-or-none", "R7-commit-absent")
 class CommitsUpToTheConflict(Correct):
     """A commit goes record by record, and stops at the first conflict."""
 
     async def put_records(self, changes: Changes) -> dict[str, str] | None:
+        for name, change in changes.items():
+            if await super().put_records({name: change}) is None:
+                return None
+        return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
+
+
+@planted("R7-commit-all-or-none")
+class ComparesAbsenceFirst(Correct):
+    """A commit sees that what is to be absent is; then it goes record by record, and stops at the first conflict."""
+
+    async def put_records(self, changes: Changes) -> dict[str, str] | None:
+        if any(change == (None, None) and self.alive(name) is not None for name, change in changes.items()):
+            return None
         for name, change in changes.items():
             if await super().put_records({name: change}) is None:
                 return None

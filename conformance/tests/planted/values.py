@@ -4,13 +4,14 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date
+from decimal import Decimal
 from math import isfinite
 from typing import Any, ClassVar
 from unicodedata import normalize
 
 from conformance.tests.planted import changed, planted
 from conformance.tests.planted.correct import Correct
-from satchel import ANY, Expected, Payload, UnsupportedValueError
+from satchel import ANY, Expected, Payload, Record, UnsupportedValueError
 from satchel.codecs import JSONCodec
 
 
@@ -25,30 +26,35 @@ class _Changing(JSONCodec):
         return super().encode(changed(value, self._change))
 
 
-class _Accepting(JSONCodec):
-    """JSON that makes something of what strict JSON refuses."""
-
-    def __init__(self, accepts: Callable[[Any], Any]) -> None:
-        self._accepts = accepts
-
-    def encode(self, value: Any) -> Payload:
-        return super().encode(changed(value, self._accepts))
-
-
 class Changes(Correct):
     """Changes each part of a value."""
 
     change: ClassVar[Any] = staticmethod(lambda part: part)
-    codec_kind: ClassVar[Any] = _Changing
 
     def __init__(self, world: Any, **options: Any) -> None:
-        super().__init__(world, **({"codec": type(self).codec_kind(type(self).change)} | options))
+        super().__init__(world, **({"codec": _Changing(type(self).change)} | options))
 
 
-class Accepts(Changes):
+class ChangesVersioned(Correct):
+    """Changes each part of a value that is read with its version, which another piece of code decodes."""
+
+    change: ClassVar[Any] = staticmethod(lambda part: part)
+
+    async def read_versioned(self, key: str) -> Record[Any] | None:
+        record = await super().read_versioned(key)
+        return record and Record(changed(record.value, type(self).change), record.version)
+
+
+class Accepts(Correct):
     """Makes something else of what should be refused."""
 
-    codec_kind = _Accepting
+    change: ClassVar[Any] = staticmethod(lambda part: part)
+
+    async def write(self, key: str, value: Any) -> None:
+        await super().write(key, changed(value, type(self).change))
+
+    async def write_versioned(self, key: str, value: Any, expected: str | None) -> str:
+        return await super().write_versioned(key, changed(value, type(self).change), expected)
 
 
 def _renamed(change: Callable[[str], str]) -> Callable[[Any], Any]:
@@ -60,7 +66,7 @@ def _text(change: Callable[[str], str]) -> Callable[[Any], Any]:
 
 
 @planted("R2-integers")
-class IntegersAreFloats(Changes):
+class IntegersAreFloats(ChangesVersioned):
     """Integers go through floats, as in JavaScript."""
 
     change = staticmethod(lambda part: int(float(part)) if type(part) is int and abs(part) < 10**300 else part)
@@ -76,22 +82,29 @@ class IntegersAre64Bit(Correct):
         await super().write(key, value)
 
 
-@planted("R2-floats", "R2-any-value")
+@planted("R2-floats", "R2-any-value", others=True)
 class FifteenDigits(Changes):
     """Floats keep 15 digits."""
 
     change = staticmethod(lambda part: float(f"{part:.15g}") if type(part) is float and abs(part) < 1e300 else part)
 
 
+@planted("R2-floats")
+class FifteenDigitsVersioned(ChangesVersioned):
+    """Floats that are read with a version keep 15 digits."""
+
+    change = FifteenDigits.change
+
+
 @planted("R2-negative-zero")
-class NoNegativeZero(Changes):
+class NoNegativeZero(ChangesVersioned):
     """-0.0 becomes 0.0."""
 
     change = staticmethod(lambda part: part + 0.0 if type(part) is float else part)
 
 
 @planted("R2-number-kinds")
-class WholeFloatsAreIntegers(Changes):
+class WholeFloatsAreIntegers(ChangesVersioned):
     """1.0 becomes 1."""
 
     change = staticmethod(
@@ -107,49 +120,63 @@ class Normalizes(Changes):
 
 
 @planted("R2-unicode")
-class ThreeByteCharacters(Changes):
+class ThreeByteCharacters(ChangesVersioned):
     """Characters of four bytes become question marks, as with MySQL's utf8."""
 
     change = staticmethod(_text(lambda text: "".join("?" if char > "\uffff" else char for char in text)))
 
 
 @planted("R2-control-characters")
-class LineEnds(Changes):
+class LineEnds(ChangesVersioned):
     """Line ends are made alike."""
 
     change = staticmethod(_text(lambda text: "\n".join(text.splitlines()) if "\r" in text else text))
 
 
-@planted("R2-nul")
+@planted("R2-nul", "R2-any-value-batch")
 class NoNul(Changes):
     """NUL is left out, as with PostgreSQL's text."""
 
     change = staticmethod(_text(lambda text: text.replace("\0", "")))
 
 
+@planted("R2-nul")
+class NoNulVersioned(ChangesVersioned):
+    """NUL is left out of what is read with a version."""
+
+    change = NoNul.change
+
+
 @planted("R2-object-keys")
-class DottedNames(Changes):
+class DottedNames(ChangesVersioned):
     """Dots in the keys of objects become underscores."""
 
     change = staticmethod(_renamed(lambda name: name.replace(".", "_")))
 
 
-@planted("R2-object-keys")
+@planted("R2-object-keys", others=True)
 class NoEmptyName(Changes):
     """The empty key of objects is lost."""
 
     change = staticmethod(lambda part: {k: v for k, v in part.items() if k} if isinstance(part, dict) else part)
 
 
-@planted("R2-key-order")
+@planted("R2-key-order", "R2-any-value", others=True)
 class SortsNames(Changes):
     """Keys of objects are sorted, as with PostgreSQL's jsonb."""
 
     change = staticmethod(lambda part: dict(sorted(part.items())) if isinstance(part, dict) else part)
 
 
+@planted("R2-key-order")
+class SortsNamesVersioned(ChangesVersioned):
+    """Keys of objects that are read with a version are sorted."""
+
+    change = SortsNames.change
+
+
 @planted("R2-inner-null")
-class NoNull(Changes):
+class NoNull(ChangesVersioned):
     """Members that are null are left out."""
 
     change = staticmethod(
@@ -158,7 +185,7 @@ class NoNull(Changes):
 
 
 @planted("R2-empty-inside")
-class NoEmptyMembers(Changes):
+class NoEmptyMembers(ChangesVersioned):
     """Empty members are left out."""
 
     change = staticmethod(
@@ -166,7 +193,7 @@ class NoEmptyMembers(Changes):
     )
 
 
-@planted("R2-kinds")
+@planted("R2-kinds", others=True)
 class ObjectsOnly(Correct):
     """Only objects can be written."""
 
@@ -176,14 +203,29 @@ class ObjectsOnly(Correct):
         await super().write(key, value)
 
 
+@planted("R2-kinds")
+class OneKindOfItems(ChangesVersioned):
+    """An array with a string has only strings, as in a column of arrays."""
+
+    change = staticmethod(
+        lambda part: (
+            [str(item) if isinstance(item, int | float) else item for item in part]
+            if isinstance(part, list) and any(isinstance(item, str) for item in part)
+            else part
+        )
+    )
+
+
 @planted("R2-nesting")
-class Shallow(Changes):
+class Shallow(ChangesVersioned):
     """What is nested deeper than 32 levels becomes null."""
 
-    change = staticmethod(lambda part: None if isinstance(part, dict | list) and str(part).count("[") > 32 else part)
+    change = staticmethod(
+        lambda part: None if isinstance(part, dict | list) and max(map(str(part).count, "[{")) > 32 else part
+    )
 
 
-@planted("R2-large")
+@planted("R2-large", "R9-never-torn", others=True)
 class CutAt64K(Correct):
     """A payload is cut to 65 535 bytes, as in a column of type TEXT."""
 
@@ -191,7 +233,14 @@ class CutAt64K(Correct):
         return await super().put(name, payload[:65_535], expected)
 
 
-@planted("R2-replaces-whole")
+@planted("R2-large")
+class CutsArrays(Changes):
+    """An array keeps its first 1000 items."""
+
+    change = staticmethod(lambda part: part[:1000] if isinstance(part, list) else part)
+
+
+@planted("R2-replaces-whole", others=True)
 class Merges(Correct):
     """A write over an object keeps the members that the new one lacks."""
 
@@ -199,6 +248,41 @@ class Merges(Correct):
         with suppress(TypeError, ValueError):
             payload = self.codec.encode({**json.loads(self.alive(name) or b"{}"), **json.loads(payload)})
         return await super().put(name, payload, expected)
+
+
+@planted("R2-replaces-whole")
+class KeepsLongTexts(Correct):
+    """A long text, which is kept in a table beside, stays when an object without it is written."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        with suppress(ValueError, AttributeError):
+            before = json.loads(self.alive(name) or b"{}").items()
+            long = {name: text for name, text in before if isinstance(text, str) and len(text) > 500}
+            payload = self.codec.encode({**long, **json.loads(payload)}) if long and payload[:1] == b"{" else payload
+        return await super().put(name, payload, expected)
+
+
+@planted("R2-any-value")
+class NumbersTexts(Correct):
+    """A text that reads like another kind of value becomes a number."""
+
+    async def write(self, key: str, value: Any) -> None:
+        await super().write(key, changed(value, _numbered))
+
+
+@planted("R2-any-value-batch")
+class NumbersTextsOfBatches(Correct):
+    """A text in a batch that reads like another kind of value becomes a number."""
+
+    async def write_many(self, values: Mapping[str, Any]) -> None:
+        await super().write_many({key: changed(value, _numbered) for key, value in values.items()})
+
+
+_LIKE_OTHERS = ("null", "true", "NaN", "1e400", "-0", "{}", "[]")
+
+
+def _numbered(part: Any) -> Any:
+    return 0 if type(part) is str and part in _LIKE_OTHERS else part
 
 
 @planted("R2-refuses-none")
@@ -210,8 +294,8 @@ class NoneDeletes(Correct):
 
 
 @planted("R2-refuses-nan")
-class NanIsNull(Accepts):
-    """NaN becomes null."""
+class NanIsZero(Accepts):
+    """NaN becomes 0."""
 
     change = staticmethod(lambda part: 0 if type(part) is float and not isfinite(part) else part)
 
@@ -220,14 +304,14 @@ class NanIsNull(Accepts):
 class ReplacesSurrogates(Accepts):
     """Lone surrogates become question marks."""
 
-    change = staticmethod(_text(lambda text: text.encode(errors="replace").decode()))
+    change = staticmethod(_text(lambda text: text.encode(errors="replace").decode() if type(text) is str else text))
 
 
 @planted("R2-refuses-other-keys")
 class NamesAreStrings(Accepts):
     """Keys of objects become strings, as json.dumps does."""
 
-    change = staticmethod(lambda part: {str(k): v for k, v in part.items()} if isinstance(part, dict) else part)
+    change = staticmethod(lambda part: {str(k): v for k, v in part.items()} if type(part) is dict else part)
 
 
 @planted("R2-refuses-collections")
@@ -245,17 +329,27 @@ class DatesAreText(Accepts):
 
 
 @planted("R2-refuses-objects")
-class ObjectsAreText(Accepts):
-    """Objects become text, as with json.dumps(default=str)."""
+class DecimalsAreText(Accepts):
+    """Decimals become text, as with json.dumps(default=str)."""
 
-    change = staticmethod(
-        lambda part: part if isinstance(part, str | float | list | dict | date | tuple | set | bytes) else str(part)
-    )
+    change = staticmethod(lambda part: str(part) if isinstance(part, Decimal) else part)
 
 
 @planted("R2-refuses-cycles")
-class CyclesOverflow(Accepts):
+class CyclesOverflow(Correct):
     """A cycle ends in a RecursionError."""
+
+    async def write(self, key: str, value: Any) -> None:
+        json.dumps(value, default=str, skipkeys=True) if _is_deep(value) else None
+        await super().write(key, value)
+
+
+def _is_deep(value: Any) -> bool:
+    for _ in range(300):
+        if not isinstance(value, dict) or not value:
+            return False
+        value = next(iter(value.values()))
+    return True
 
 
 @planted("R2-names-odd-paths")
@@ -269,7 +363,7 @@ class DottedPaths(Correct):
             raise UnsupportedValueError("is refused", path=error.path.replace('["', ".").replace('"]', "")) from None
 
 
-@planted("R2-refuses-dates")
+@planted("R2-refuses-dates", others=True)
 class RefusesLate(Correct):
     """A value is refused when the old one is gone already."""
 
@@ -281,7 +375,7 @@ class RefusesLate(Correct):
             raise
 
 
-@planted("R2-kinds")
+@planted("R2-kinds", others=True)
 class BatchLosesKinds(Correct):
     """write_many writes numbers as text."""
 

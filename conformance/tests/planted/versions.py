@@ -1,15 +1,17 @@
 """Storages whose versions let updates be lost."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, cast
+from contextlib import suppress
+from typing import Any, NamedTuple, cast
 
 from conformance.tests.planted import planted
-from conformance.tests.planted.correct import Correct, World
+from conformance.tests.planted.correct import Alone, Correct, Plain, World
 from satchel import ANY, Expected, Payload, Record
 
 
-class Counts(Correct):
+class Counts(Plain):
     """Versions are numbers that only grow, kept beside the record, also when it is deleted."""
 
     def number(self, name: str) -> int:
@@ -18,15 +20,18 @@ class Counts(Correct):
 
     def count(self, name: str) -> str:
         self.world.notes[name] = self.number(name) + 1
-        return str(self.number(name))
+        return self.version(name)
+
+    def version(self, name: str) -> str:
+        return f"v{self.number(name)}"
 
     def is_at(self, name: str, expected: Expected) -> bool:
-        version = None if self.alive(name) is None else str(self.number(name))
+        version = None if self.alive(name) is None else self.version(name)
         return expected is ANY or version == expected
 
     async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
         payload = await self.get(name)
-        return None if payload is None else (payload, str(self.number(name)))
+        return None if payload is None else (payload, self.version(name))
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
         return self.count(name) if await super().put(name, payload, expected) else None
@@ -37,7 +42,11 @@ class Counts(Correct):
             self.count(name)
 
 
-@planted("R7-stale-after-write", "R7-model")
+class AloneCounts(Counts, Alone):
+    """Counts, and has its records to itself."""
+
+
+@planted("R7-stale-after-write", "R7-model", others=True)
 class WriteKeepsVersion(Counts):
     """An unconditional write does not change the version."""
 
@@ -48,15 +57,61 @@ class WriteKeepsVersion(Counts):
         return version
 
 
-@planted("R7-stale-after-batch")
-class BatchKeepsVersion(Counts):
+@planted("R7-stale-after-write", shared=False)
+class IntegersInPlace(AloneCounts):
+    """An integer over an integer is changed in place, which does not change the version."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        before = self.alive(name) or b""
+        version = await super().put(name, payload, expected)
+        if expected is ANY and before.isdigit() and payload.isdigit():
+            self.world.notes[name] -= 1
+        return version
+
+
+@planted("R7-stale-after-batch", shared=False)
+class BatchKeepsVersion(AloneCounts):
     """write_many does not change the version."""
 
     async def put_many(self, payloads: Mapping[str, Payload]) -> None:
         await Correct.put_many(self, payloads)
 
 
-@planted("R7-stale-after-recreation", "R7-one-value-per-version")
+@planted("R7-stale-after-recreation", shared=False)
+class ResetsFirstVersion(AloneCounts):
+    """Versions start anew when a record was deleted that had never changed."""
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        there = await super().drop(name, expected)
+        if there and self.number(name) == 1:
+            del self.world.notes[name]
+        return there
+
+
+@planted("R7-stale-after-versioned-write", shared=False)
+class FirstVersionIsGood(AloneCounts):
+    """A write at the version that a record was created at succeeds, two updates later."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        created = f"{name} was created at"
+        if self.alive(name) is None:
+            self.world.notes[created] = self.number(name) + 1
+        first = self.world.notes[created]
+        is_first = expected == f"v{first}" and self.number(name) > first + 1
+        return await super().put(name, payload, ANY if is_first else expected)
+
+
+@planted("R7-model")
+class DeletedBatchResetsVersion(Counts):
+    """Versions start from 1 again after delete_many."""
+
+    async def drop_many(self, names: Sequence[str]) -> None:
+        await super().drop_many(names)
+        for name in names:
+            self.world.notes.pop(name, None)
+
+
+@planted("R7-stale-after-recreation", "R7-one-value-per-version", others=True)
 class DeleteResetsVersion(Counts):
     """Versions start from 1 again after a delete."""
 
@@ -67,23 +122,15 @@ class DeleteResetsVersion(Counts):
         return there
 
 
-@planted("R7-stale-after-versioned-write", "R7-one-value-per-version")
+@planted("R7-stale-after-versioned-write", "R7-one-value-per-version", others=True)
 class CountsInTens(Counts):
     """Ten writes share a version, as those of one moment do with timestamps."""
 
-    async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
-        payload = await self.get(name)
-        return None if payload is None else (payload, str(self.number(name) // 10))
-
-    def is_at(self, name: str, expected: Expected) -> bool:
-        version = None if self.alive(name) is None else str(self.number(name) // 10)
-        return expected is ANY or version == expected
-
-    def count(self, name: str) -> str:
-        return str(int(super().count(name)) // 10)
+    def version(self, name: str) -> str:
+        return f"v{self.number(name) // 10}"
 
 
-@planted("R7-one-value-per-version")
+@planted("R7-one-value-per-version", others=True)
 class VersionIsSize(Correct):
     """The version is the size of the value."""
 
@@ -96,10 +143,12 @@ class VersionIgnoresOrder(Correct):
     """The version is a digest that does not see the order of keys."""
 
     def version_of(self, payload: Payload) -> str:
-        return super().version_of(bytes(sorted(payload)))
+        with suppress(ValueError):
+            payload = json.dumps(json.loads(payload), sort_keys=True).encode()
+        return super().version_of(payload)
 
 
-@planted("R7-create-only")
+@planted("R7-create-only", others=True)
 class CreateOverwrites(Correct):
     """expected=None is taken for no expectation."""
 
@@ -107,7 +156,37 @@ class CreateOverwrites(Correct):
         return await super().put(name, payload, ANY if expected is None else expected)
 
 
-@planted("R7-create-after-delete")
+@planted("R7-create-only", shared=False)
+class PlainIsNotThere(Alone):
+    """What a plain write wrote does not exist for a creation."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        plain = expected is None and self.world.notes.get(name, False)
+        version = await super().put(name, payload, ANY if plain else expected)
+        if version is not None:
+            self.world.notes[name] = expected is ANY
+        return version
+
+
+@planted("R7-create-after-delete", shared=False)
+class UnchangedStays(Alone):
+    """A record that was created, and deleted before it ever changed, cannot be created again."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        if expected is None and self.world.notes.get(name) == "deleted":
+            return None
+        version = await super().put(name, payload, expected)
+        if version is not None:
+            self.world.notes[name] = "created" if expected is None else "changed"
+        return version
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        if expected is ANY and self.world.notes.get(name) == "created":
+            self.world.notes[name] = "deleted"
+        return await super().drop(name, expected)
+
+
+@planted("R7-create-after-delete", others=True)
 class DeletedStays(Correct):
     """A key that was deleted cannot be created again."""
 
@@ -119,7 +198,7 @@ class DeletedStays(Correct):
         return super().is_at(name, expected) and not (expected is None and name in self.world.notes)
 
 
-@planted("R7-absent-conflicts")
+@planted("R7-absent-conflicts", others=True)
 class CreatesAtVersion(Correct):
     """A write at any version creates what is not there."""
 
@@ -127,23 +206,34 @@ class CreatesAtVersion(Correct):
         return super().is_at(name, expected) or (isinstance(expected, str) and self.alive(name) is None)
 
 
+@planted("R7-absent-conflicts", shared=False)
+class CreatesAtAnyVersion(Alone):
+    """A write at a version creates what was never there."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        never = isinstance(expected, str) and name not in self.world.ever
+        return await super().put(name, payload, ANY if never else expected)
+
+
 @planted("R7-mismatch-conflicts")
 class StarMatches(Correct):
     """The version * stands for any, as with If-Match."""
 
-    def is_at(self, name: str, expected: Expected) -> bool:
-        return super().is_at(name, ANY if expected == "*" else expected)
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        return await super().put(name, payload, ANY if expected == "*" else expected)
 
 
 @planted("R7-mismatch-conflicts")
 class EmptyMatches(Correct):
     """An empty version is taken for no expectation."""
 
-    def is_at(self, name: str, expected: Expected) -> bool:
-        return super().is_at(name, expected or ANY) if expected is not None else super().is_at(name, None)
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        return await super().put(name, payload, ANY if expected == "" else expected)
 
 
-@planted("R7-mismatch-conflicts", "R7-stale-after-write", "R7-stale-after-versioned-write", "R7-one-winner")
+@planted(
+    "R7-mismatch-conflicts", "R7-stale-after-write", "R7-stale-after-versioned-write", "R7-one-winner", others=True
+)
 class LastWriteWins(Correct):
     """A version is never compared."""
 
@@ -151,7 +241,7 @@ class LastWriteWins(Correct):
         return expected is ANY or (expected is None) == (self.alive(name) is None)
 
 
-@planted("R7-mismatch-conflicts")
+@planted("R7-mismatch-conflicts", others=True)
 class SilentConflict(Correct):
     """A conflict raises nothing, and nothing is written."""
 
@@ -160,7 +250,7 @@ class SilentConflict(Correct):
         return version or ""
 
 
-@planted("R7-replaces-at-version")
+@planted("R7-replaces-at-version", others=True)
 class GivesOldVersion(Correct):
     """write_versioned gives the version from before."""
 
@@ -169,7 +259,45 @@ class GivesOldVersion(Correct):
         return version if expected is None else expected
 
 
+@planted("R7-replaces-at-version", shared=False)
+class ShowsFourthLate(Alone):
+    """Every fourth versioned replacement is not seen by plain reads until the next write."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        before = self.alive(name)
+        version = await super().put(name, payload, expected)
+        if version is not None:
+            count, _ = self.world.notes.get(name, (0, None))
+            count = count + 1 if isinstance(expected, str) else 0
+            self.world.notes[name] = (count, before if count and count % 4 == 0 else None)
+        return version
+
+    async def get(self, name: str) -> Payload | None:
+        now = await super().get(name)
+        _, before = self.world.notes.get(name, (0, None))
+        return now if now is None or before is None else before
+
+    async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
+        now = await super().get(name)
+        payload = self.alive(name)
+        return None if now is None or payload is None else (payload, self.version_of(payload))
+
+
+class DriverText(str):
+    """A driver's own kind of text."""
+
+    __slots__ = ()
+
+
 @planted("R7-opaque")
+class VersionIsDriverText(Correct):
+    """A version is a text of the driver's own kind."""
+
+    def version_of(self, payload: Payload) -> str:
+        return DriverText(super().version_of(payload))
+
+
+@planted("R7-opaque", others=True)
 class VersionIsNumber(Correct):
     """Versions are numbers."""
 
@@ -182,7 +310,23 @@ class VersionIsNumber(Correct):
         return int(await super().write_versioned(key, value, expected), 16)
 
 
+class Row(NamedTuple):
+    """A driver's own kind of record."""
+
+    value: Any
+    version: str
+
+
 @planted("R7-record")
+class GivesOwnRow(Plain):
+    """read_versioned gives a row of the driver's own kind."""
+
+    async def read_versioned(self, key: str) -> Any:
+        record = await super().read_versioned(key)
+        return record and Row(record.value, record.version)
+
+
+@planted("R7-record", others=True)
 class PlainTuple(Correct):
     """read_versioned gives a plain tuple."""
 
@@ -191,15 +335,24 @@ class PlainTuple(Correct):
         return record and (record.value, record.version)
 
 
-@planted("R7-deletes-at-version")
-class DeleteVersionedDoesNothing(Correct):
+@planted("R7-deletes-at-version", shared=False)
+class DeleteVersionedDoesNothing(Alone):
     """delete_versioned compares, and removes nothing."""
 
     async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        await asyncio.sleep(0)
         return self.is_at(name, expected) if isinstance(expected, str) else await super().drop(name, expected)
 
 
 @planted("R7-delete-conflicts")
+class DeletesNever(Correct):
+    """delete_versioned of what was never there raises nothing."""
+
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        return await super().drop(name, expected) or name not in self.world.ever
+
+
+@planted("R7-delete-conflicts", others=True)
 class DeletesAnyVersion(Correct):
     """delete_versioned removes whatever is there."""
 
@@ -207,7 +360,7 @@ class DeletesAnyVersion(Correct):
         return await super().drop(name, ANY if expected is not None and self.alive(name) is not None else expected)
 
 
-@planted("R7-delete-conflicts")
+@planted("R7-delete-conflicts", others=True)
 class DeletesAbsent(Correct):
     """delete_versioned of what is not there raises nothing."""
 
@@ -223,8 +376,11 @@ class Races(Correct):
         await asyncio.sleep(0)
         return there
 
+    async def put_racing(self, name: str, payload: Payload, expected: Expected) -> str | None:
+        return await super().put(name, payload) if await self.compare(name, expected) else None
 
-@planted("R7-one-winner", "R7-no-lost-increments")
+
+@planted("R7-one-winner", "R7-no-lost-increments", others=True)
 class RacingUpdate(Races):
     """A versioned write over a record compares first, and then writes."""
 
@@ -234,7 +390,63 @@ class RacingUpdate(Races):
         return await super().put(name, payload, expected)
 
 
+class RacesLarge(Races):
+    """A versioned write of a large value over a record compares first, and then writes."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        if isinstance(expected, str) and len(payload) > 500:
+            return await self.put_racing(name, payload, expected)
+        return await super().put(name, payload, expected)
+
+
+@planted("R7-one-winner", shared=False)
+class RacingLargeUpdate(RacesLarge, Alone):
+    """A versioned write of a large value compares first, and then writes."""
+
+
+@planted("R7-one-winner-across-storages")
+class LocksLargeItself(RacesLarge):
+    """Versioned writes of large values are locked against each other, but only in the same storage."""
+
+    def __init__(self, world: World, **options: Any) -> None:
+        super().__init__(world, **options)
+        self.lock = asyncio.Lock()
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        async with self.lock:
+            return await super().put(name, payload, expected)
+
+
 @planted("R7-one-creator")
+class RacingLaterCreation(Races):
+    """A creation beside other records looks first, and then writes."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        if expected is None and len(self.rows) > 2:
+            return await self.put_racing(name, payload, expected)
+        return await super().put(name, payload, expected)
+
+
+@planted("R7-lease-excludes")
+class RacingLargeCreation(Races):
+    """A creation of more than 40 bytes looks first, and then writes."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        if expected is None and 40 < len(payload) < 500:
+            return await self.put_racing(name, payload, expected)
+        return await super().put(name, payload, expected)
+
+
+@planted("R7-no-lost-increments", shared=False)
+class SameIsNoConflict(Alone):
+    """A conflict with the very value that is to be written is none."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        version = await super().put(name, payload, expected)
+        return self.version_of(payload) if version is None and self.alive(name) == payload else version
+
+
+@planted("R7-one-creator", others=True)
 class RacingCreation(Races):
     """A creation looks first, and then writes."""
 
@@ -254,7 +466,7 @@ class RacingDelete(Races):
         return await super().drop(name, expected)
 
 
-@planted("R7-one-winner-across-storages")
+@planted("R7-one-winner-across-storages", others=True)
 class LocksItself(RacingUpdate):
     """Versioned writes are locked against each other, but only in the same storage."""
 
@@ -268,6 +480,16 @@ class LocksItself(RacingUpdate):
 
 
 @planted("R7-version-fits-value")
+class ReadsVersionFirst(Correct):
+    """read_versioned reads the version first, and then the value."""
+
+    async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
+        payload = await self.get(name)
+        now = await self.get(name)
+        return None if payload is None or now is None else (now, self.version_of(payload))
+
+
+@planted("R7-version-fits-value", "R7-no-lost-increments")
 class ReadsTwice(Correct):
     """read_versioned reads the value first, and then the version."""
 
@@ -277,13 +499,13 @@ class ReadsTwice(Correct):
         return None if payload is None or now is None else (payload, self.version_of(now))
 
 
-@planted("R0-listing-versioned")
+@planted("R0-listing-versioned", others=True)
 class ListsVersions(Correct):
     """Versions are kept in records beside, which are listed."""
 
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
         async for page in super().pages(prefix):
-            yield [*page, *(name + ":version" for name in page)] if not prefix.endswith(":key") else page
+            yield [*page, *(name + ":version" for name in page)]
 
 
 @planted("R9-first-writes")
@@ -297,12 +519,20 @@ class RowsPerWriter(Correct):
             self.world.notes[name] = self.world.notes.get(name, 0) + 1
         return version
 
+    async def drop(self, name: str, expected: Expected = ANY) -> bool:
+        self.world.notes.pop(name, None)
+        return await super().drop(name, expected)
+
+    async def drop_many(self, names: Sequence[str]) -> None:
+        for name in names:
+            await self.drop(name)
+
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
         async for page in super().pages(prefix):
             yield [name for name in page for _ in range(self.world.notes.get(name, 1))]
 
 
-@planted("R9-never-torn")
+@planted("R9-never-torn", "R9-cancelled")
 class DeletesFirst(Correct):
     """A write removes the old record, and then inserts the new one."""
 
@@ -324,6 +554,20 @@ class WritesInParts(Correct):
 
 
 @planted("R9-own-answers")
+class MixesAnswersUnderLoad(Correct):
+    """Of more than a hundred reads at once, answers are left for whoever asks next."""
+
+    async def get(self, name: str) -> Payload | None:
+        self.world.notes["reads"] = self.world.notes.get("reads", 0) + 1
+        try:
+            self.world.notes["answer"] = found = await super().get(name)
+            await asyncio.sleep(0)
+            return self.world.notes["answer"] if self.world.notes["reads"] > 100 else found
+        finally:
+            self.world.notes["reads"] -= 1
+
+
+@planted("R9-own-answers", "R9-cancelled", "R14-first-use-concurrent")
 class MixesAnswers(Correct):
     """Answers are left for whoever asks next."""
 

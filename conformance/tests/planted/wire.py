@@ -6,16 +6,19 @@ opens the subclass of that name.
 
 import asyncio
 import json
+import os
+import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
+from conformance.tests.planted.correct import CAPABILITIES
 from satchel import (
     ANY,
-    Capabilities,
     EncodedStorage,
     Expected,
     Payload,
@@ -105,19 +108,31 @@ def running() -> Iterator[str]:
         loop.close()
 
 
+@contextmanager
+def installed() -> Iterator[None]:
+    """Register the scheme wire:// as an installed distribution does, here and in the processes that are started."""
+    with TemporaryDirectory() as folder:
+        metadata = Path(folder, "satchel_planted-0.dist-info")
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: satchel-planted\nVersion: 0\n")
+        (metadata / "entry_points.txt").write_text("[satchel.storages]\nwire = conformance.tests.planted.wire:Wire\n")
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([folder, str(Path(__file__).parents[3])])
+        sys.path.insert(0, folder)
+        try:
+            yield
+        finally:
+            sys.path.remove(folder)
+            if before is None:
+                del os.environ["PYTHONPATH"]
+            else:
+                os.environ["PYTHONPATH"] = before
+
+
 class Wire(EncodedStorage[Any]):
     """One connection, one request at a time; a connection on which anything went wrong is not used again."""
 
-    capabilities = Capabilities(
-        versioned=True,
-        conditional_delete=True,
-        expiring=True,
-        ttl_resolution=timedelta(milliseconds=1),
-        listing=True,
-        batch=True,
-        atomic_batch=True,
-        transactional=True,
-    )
+    capabilities = CAPABILITIES
     loop_bound = True
 
     def __init__(self, host: str, port: int, **options: Any) -> None:

@@ -18,6 +18,7 @@ async def absent(bench: Bench) -> None:
 @clause("R1-absent-version-is-none", "versioned")
 async def absent_version(bench: Bench) -> None:
     """A key that was never written has no record and no version: read_versioned gives None."""
+    await bench.storage.write("somebody", 1)
     expect_same(await bench.storage.read_versioned("nobody"), None, "read_versioned of a key that was never written")
 
 
@@ -43,16 +44,18 @@ async def delete_absent(bench: Bench) -> None:
 
 @clause("R1-falsy-is-present")
 async def falsy(bench: Bench) -> None:
-    """Empty and falsy values are there, not absent: {}, [], "", 0, 0.0, -0.0 and False."""
-    values: tuple[Any, ...] = ({}, [], "", 0, 0.0, -0.0, False)
+    """Empty and falsy values are there, not absent: {}, [], "", 0, 0.0 and False are read, and listed."""
+    values: tuple[Any, ...] = ({}, [], "", 0, 0.0, False)
     for value in values:
         await bench.storage.write("falsy", value)
         expect_same(await bench.storage.read("falsy"), value, f"read after writing {value!r}")
+        if bench.capabilities.listing:
+            expect_same([key async for key in bench.storage.keys()], ["falsy"], f"keys() after writing {value!r}")
 
 
 @clause("R1-falsy-has-version", "versioned")
 async def falsy_version(bench: Bench) -> None:
-    """Empty and falsy values have a record with a version, and cannot be created again."""
+    """Empty and falsy values have a record with a version."""
     values: tuple[Any, ...] = ({}, [], "", 0, 0.0, False)
     for value in values:
         await bench.storage.write("falsy", value)

@@ -73,7 +73,7 @@ async def any_iterable(bench: Bench) -> None:
 @clause("R0-batch-large", "batch")
 async def large(bench: Bench) -> None:
     """A batch may have 1200 keys, whatever the backend takes at once."""
-    values = {f"key:{number}": number for number in range(1200)}
+    values = {f"key:{number}": number for number in range(1, 1201)}
     await bench.storage.write_many(values)
     found = await bench.storage.read_many(values)
     expect(found == values, "read_many gives all of 1200 records", f"{len(found)} records")

@@ -29,7 +29,7 @@ async def _one_wins(storages: Sequence[Everything], rounds: int) -> None:
     """See that of many writers with the same expected version exactly one wins, and that its value is what stays."""
     version: str | None = None
     for round_ in range(rounds):
-        values = [[round_, writer] for writer in range(_WRITERS)]
+        values = [{"pad": "x" * 1000, "round": round_, "writer": writer} for writer in range(_WRITERS)]
         calls = [storages[i % len(storages)].write_versioned("key", value, version) for i, value in enumerate(values)]
         results = await asyncio.gather(*(outcome(call, ConflictError) for call in calls))
         winners = [

@@ -116,4 +116,5 @@ async def private(bench: Bench) -> None:
     """Where storages are declared to keep their records to themselves, another does not see them."""
     other = await bench.another()
     await bench.storage.write("key", 1)
+    await other.write("other", 1)
     expect_same(await other.read("key"), None, "read by another storage, declared not to share,")

@@ -193,11 +193,13 @@ async def last_write_decides(bench: Bench) -> None:
 
 @clause("R6-whole-days", "expiring")
 async def whole_days(bench: Bench) -> None:
-    """A lifetime of whole days is one: timedelta(days=14).seconds is 0, and no lifetime at all."""
+    """A lifetime of whole days is one, also after a touch: timedelta(days=14).seconds is 0, and no lifetime at all."""
     for days in (1, 14, 365):
         storage = await bench.another(ttl=timedelta(days=days))
         await storage.write("key", days)
         expect_same(await storage.read("key"), days, f"read with a lifetime of {days} days")
+        await storage.touch("key")
+        expect_same(await storage.read("key"), days, f"read after a touch with a lifetime of {days} days")
         if bench.capabilities.listing:
             expect_same([key async for key in storage.keys()], ["key"], f"keys() with a lifetime of {days} days")
 

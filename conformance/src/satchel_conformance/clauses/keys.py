@@ -10,15 +10,12 @@ from satchel_conformance.registry import clause
 
 
 async def _distinct(bench: Bench, *keys: str) -> None:
-    """See that each key has a record of its own: to write, to list, and to delete."""
+    """See that each key has a record of its own: to write, to read and to delete. Listing has clauses of its own."""
     storage = bench.storage
     for index, key in enumerate(keys):
         await storage.write(key, index)
     for index, key in enumerate(keys):
         expect_same(await storage.read(key), index, f"read of {shown(key)}, after writing all of {shown(keys)},")
-    if bench.capabilities.listing:
-        listed = sorted([key async for key in storage.keys()])
-        expect(listed == sorted(keys), f"keys() gives exactly {shown(sorted(keys))}", shown(listed))
     for index, key in enumerate(keys):
         await storage.delete(key)
         expect_same(await storage.read(key), None, f"read of {shown(key)} after its delete")
@@ -105,7 +102,7 @@ async def trailing(bench: Bench) -> None:
 @clause("R4-injective-nul")
 async def nul(bench: Bench) -> None:
     """NUL and other control characters are characters of a key; nothing ends at them."""
-    await _distinct(bench, "a\0b", "a\0c", "a", "a\0", "\0", "\0\0", "\x01", "\x7f", "a\x1bb", "a\rb", "a\nb")
+    await _distinct(bench, "a\0b", "a\0c", "a", "a\0", "\0", "\0\0", "\x01", "\x7f", "a\x1bb", "a\rb", "a\nb", "ab")
 
 
 @clause("R4-injective-escapes")
@@ -119,7 +116,6 @@ async def escapes(bench: Bench) -> None:
         "a%253Ab",
         "a%",
         "a%25",
-        "a\0b",
         "a%00b",
         "a\\x00b",
         "a\\0b",
@@ -243,8 +239,7 @@ async def other_types(bench: Bench) -> None:
 async def batch_spelling(bench: Bench) -> None:
     """read_many gives back the keys as they were asked for, whatever they are made of."""
     keys = ["A", "a", "é", "e\u0301", "a%3Ab", "a:b", "\0", "x/../y", " ", "1"]
-    await bench.storage.write_many({key: index for index, key in enumerate(keys)})
+    values = {key: index for index, key in enumerate(keys, 1)}
+    await bench.storage.write_many(values)
     found = await bench.storage.read_many(keys)
-    expect(
-        found == {key: index for index, key in enumerate(keys)}, f"read_many gives all of {shown(keys)}", shown(found)
-    )
+    expect(found == values, f"read_many gives all of {shown(keys)}", shown(found))

@@ -130,9 +130,12 @@ async def no_patterns(bench: Bench) -> None:
 @clause("R0-listing-spelling", "listing")
 async def spelling(bench: Bench) -> None:
     """Keys are listed exactly as they were written, whatever they are made of."""
-    keys = sorted(
-        ["A", "é", "e\u0301", "a:b", "a%3Ab", "%", "\0", "x/../y", " ", "\n", "\U0001f600", "a" * bench.longest_key]
-    )
+    keys = [
+        "A", "a", "é", "e\u0301", "a:b", "a%3Ab", "%", "%%", "\0", "a\0b", "\x7f", "x/../y", "..", "/", "\\", "a*", " ",
+        "a ", "\n", "\r\n", "ﬁ", "İ", "\ufeffa", "\U0001f600", "'", '"', "=61", "01",
+        *(char * (bench.longest_key // len(char.encode())) for char in "aé\U0001f600"),
+    ]  # fmt: skip
+    keys.sort()
     await write_all(bench.storage, keys)
     expect_same(await _listed(bench), keys, "keys()")
 

@@ -69,7 +69,7 @@ async def listed(bench: Bench) -> None:
 @clause("R4-namespaces-batched-apart", "shared", "batch")
 async def batched(bench: Bench) -> None:
     """read_many, write_many and delete_many stay in their namespace."""
-    first, second = await bench.another("a"), await bench.another("b")
+    first, second = await bench.another("one"), await bench.another("two")
     await first.write_many({"x": 1, "y": 1})
     expect_same(await second.read_many(["x", "y"]), {}, "read_many in another namespace")
     await second.delete_many(["x", "y"])

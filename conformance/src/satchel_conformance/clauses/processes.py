@@ -26,14 +26,14 @@ async def _all(processes: list[Process]) -> list[str]:
 async def increments(bench: Bench) -> None:
     """Versioned increments of one number, from several processes, all count."""
     processes, each = 3, 50
-    await _all([await bench.start("increment", each) for _ in range(processes)])
+    await _all([await bench.start("increment", number, processes, each) for number in range(processes)])
     expect_same(await bench.storage.read("counter"), processes * each, "the sum of all increments")
 
 
 @clause("R7-one-creating-process", "url", "shared", "versioned")
 async def creators(bench: Bench) -> None:
     """Of processes that create the same keys, exactly one wins each key."""
-    won = await _all([await bench.start("create", writer) for writer in range(3)])
+    won = await _all([await bench.start("create", writer, 3) for writer in range(3)])
     winners = [key for line in won for key in line.split()]
     expect(
         sorted(winners) == sorted(map(str, range(30))), "each of 30 keys is won once", f"won: {shown(sorted(winners))}"

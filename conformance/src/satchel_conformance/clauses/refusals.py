@@ -104,4 +104,4 @@ async def cycles(bench: Bench) -> None:
 @clause("R2-names-odd-paths")
 async def odd_paths(bench: Bench) -> None:
     """The path quotes what is no identifier, so that it can be told where the trouble is."""
-    await _refuses(bench, {"a.b": {"": {"joined": nan}}}, '$["a.b"][""].joined', "NaN below odd keys")
+    await _refuses(bench, {"a.b": {"": {"joined": ...}}}, '$["a.b"][""].joined', "an Ellipsis below odd keys")

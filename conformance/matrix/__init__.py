@@ -1,0 +1,1 @@
+"""Every clause against every planted bug: `python -m conformance.matrix` writes `docs/matrix.md`."""
