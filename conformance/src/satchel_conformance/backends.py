@@ -135,22 +135,33 @@ def kill_server(url: str, program: str) -> None:
     Raises:
         BackendMissing: no container of this machine does.
     """
+    run_in(urlsplit(url).port, f"kill -9 $(pidof {program})")
+
+
+def run_in(port: int | None, script: str) -> str:
+    """Run a shell script as root in the container that publishes a port, and return what it prints.
+
+    Raises:
+        BackendMissing: no container of this machine does, or the script fails.
+    """
     from docker.errors import DockerException
     from testcontainers.core.docker_client import DockerClient
 
-    wanted = str(urlsplit(url).port)
+    client = DockerClient().client
     try:
-        for found in DockerClient().client.containers.list():
+        for found in client.containers.list():
             ports = [one["HostPort"] for published in found.ports.values() for one in published or ()]
-            if wanted in ports:
-                code, output = found.exec_run(["sh", "-c", f"kill -9 $(pidof {program})"], user="root")
+            if str(port) in ports:
+                code, output = found.exec_run(["sh", "-c", script], user="root")
+                said = output.decode(errors="replace") if isinstance(output, bytes) else ""
                 if code:
-                    said = output.decode(errors="replace").strip() if isinstance(output, bytes) else ""
-                    raise BackendMissing(f"{program} cannot be killed: {said}")
-                return
+                    raise BackendMissing(f"this failed where port {port} is: {script}: {said.strip()}")
+                return said
     except DockerException as error:
         raise BackendMissing(f"no container engine answers: {_line(error)}") from error
-    raise BackendMissing(f"no container publishes port {wanted}")
+    finally:
+        client.close()
+    raise BackendMissing(f"no container publishes port {port}")
 
 
 def free_ports(count: int) -> list[int]:

@@ -11,9 +11,8 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from satchel import ConflictError, Session, Sessions, StorageUnavailableError
+from satchel_conformance.servers.mongodb import signal_member
 from satchel_mongodb import MongoDBStorage
-
-from .conftest import signal
 
 pytestmark = pytest.mark.xdist_group("mongodb_set")  # one worker starts the server
 
@@ -65,7 +64,7 @@ async def step_down(raw: AsyncMongoClient[Any]) -> None:
 
 
 async def die(raw: AsyncMongoClient[Any]) -> None:
-    await signal(await primary(raw), "KILL")
+    await asyncio.to_thread(signal_member, await primary(raw), "KILL")
 
 
 @pytest.mark.parametrize("retries", [True, False])
@@ -120,7 +119,7 @@ async def test_a_change_that_no_majority_confirms_raises_in_time_and_is_made_or_
         others = [port for _, port in raw.nodes if port not in (None, first)]
         assert len(others) == 2
         for port in others:
-            await signal(port, "STOP")
+            await asyncio.to_thread(signal_member, port, "STOP")
         try:
             start = time.monotonic()
             with pytest.raises(StorageUnavailableError):
@@ -128,7 +127,7 @@ async def test_a_change_that_no_majority_confirms_raises_in_time_and_is_made_or_
             assert time.monotonic() - start < 2
         finally:
             for port in others:
-                await signal(port, "CONT")
+                await asyncio.to_thread(signal_member, port, "CONT")
         async with asyncio.timeout(30):
             while True:
                 try:

@@ -11,14 +11,12 @@ import trustme
 
 from satchel_conformance.backends import Backend, container, prepared, running
 from satchel_conformance.plugin import url_fixture
-from satchel_conformance.servers.postgres import POSTGRES_IMAGE, POSTGRES_READY
+from satchel_conformance.servers.postgres import POSTGRES_IMAGE, POSTGRES_READY, POSTGRES_RESTARTED
 
 AUTHORITY = trustme.CA()
 NAME = "db.example"  # what is in the server's certificate, and in no name server
 _CERTIFICATE = AUTHORITY.issue_cert(NAME)
 
-# It starts again a moment after it was shut down or killed.
-_RESTARTED = "sh -c 'while true; do docker-entrypoint.sh postgres; sleep 0.3; done'"
 _WITH_TLS = r"""sh -c 'cd /tmp; echo "$CERTIFICATE" > c.pem; echo "$KEY" > k.pem; chown postgres k.pem; chmod 600 k.pem;
     exec docker-entrypoint.sh postgres -c ssl=on -c ssl_cert_file=/tmp/c.pem -c ssl_key_file=/tmp/k.pem'"""
 
@@ -57,19 +55,7 @@ postgres_tls_url = url_fixture(
         ),
     )
 )
-postgres_restarted_url = url_fixture(
-    Backend(
-        "postgres_restarted",
-        container(
-            POSTGRES_IMAGE,
-            5432,
-            ready=POSTGRES_READY,
-            url="postgresql://postgres@{host}:{port}/postgres",
-            command=_RESTARTED,
-            POSTGRES_HOST_AUTH_METHOD="trust",
-        ),
-    )
-)
+postgres_restarted_url = url_fixture(POSTGRES_RESTARTED)
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -15,19 +15,18 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from satchel import Session, Sessions, StorageClosedError, StorageUnavailableError
+from satchel_conformance.backends import run_in
 from satchel_conformance.proxy import BlackHole, Cut, Delay, Proxy, address_in
+from satchel_conformance.servers.postgres import POSTGRES_STOPS
 from satchel_postgres import PostgresStorage
 
 Raw = AsyncConnection[Any]
 
 
 async def stop(url: str, how: str) -> None:
-    """Stop the server, by a program that it starts itself, and wait until it is back."""
-    programs = {"restarted": "kill -INT $(head -n 1 postmaster.pid)", "killed": "kill -9 -1"}
+    """Stop the server, and wait until it is back."""
     before = await started(url)
-    async with await AsyncConnection.connect(url, autocommit=True) as connection:
-        with suppress(psycopg.Error):
-            await connection.execute(f"COPY (SELECT 1) TO PROGRAM '{programs[how]}'".encode())
+    await asyncio.to_thread(run_in, urlsplit(url).port, POSTGRES_STOPS[how])
     async with asyncio.timeout(60):
         while await started(url) in (None, before):
             await asyncio.sleep(0.02)

@@ -10,15 +10,11 @@ from redis.asyncio import Redis
 
 from satchel_conformance.backends import Backend, container, free_ports, prepared, running
 from satchel_conformance.plugin import url_fixture
+from satchel_conformance.servers.redis import REDIS_READY, REDIS_RESTARTED
 
 AUTHORITY = trustme.CA()
 _CERTIFICATE = AUTHORITY.issue_cert("localhost")  # and not for 127.0.0.1
 
-_READY = "Ready to accept connections"
-# It starts again a moment after it was shut down, with everything that it acknowledged.
-_RESTARTED = """sh -c 'while true; do
-    redis-server --appendonly yes --appendfsync always --protected-mode no; sleep 0.3
-done'"""
 _WITH_TLS = r"""sh -c 'echo "$CERTIFICATE" > c.pem; echo "$KEY" > k.pem; exec redis-server --port 0 --tls-port 6379 \
     --tls-cert-file c.pem --tls-key-file k.pem --tls-auth-clients no --protected-mode no'"""
 _SENTINEL = r"""
@@ -58,7 +54,7 @@ redis_tls_url = url_fixture(
         container(
             "redis:7",
             6379,
-            ready=_READY,
+            ready=REDIS_READY,
             url="rediss://localhost:{port}/0",
             command=_WITH_TLS,
             CERTIFICATE=b"".join(blob.bytes() for blob in _CERTIFICATE.cert_chain_pems).decode(),
@@ -66,12 +62,7 @@ redis_tls_url = url_fixture(
         ),
     )
 )
-redis_restarted_url = url_fixture(
-    Backend(
-        "redis_restarted",
-        container("redis:7", 6379, ready=_READY, url="redis://{host}:{port}/0", command=_RESTARTED),
-    )
-)
+redis_restarted_url = url_fixture(REDIS_RESTARTED)
 
 
 @pytest.fixture(params=["redis", "valkey"])

@@ -1,11 +1,11 @@
-"""MongoDB: a replica set of one member."""
+"""MongoDB: a replica set of one member, and one of three that come back when they are killed."""
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from satchel_conformance.backends import Backend, BackendMissing, prepared, running
+from satchel_conformance.backends import Backend, BackendMissing, free_ports, prepared, run_in, running
 
 MONGODB_READY: Final = "Waiting for connections"
 
@@ -40,4 +40,45 @@ def _mongodb(image: str = "mongo:6") -> Iterator[str]:
         yield url
 
 
+# Each starts again a moment after it was killed, with everything that it acknowledged.
+_MEMBERS: Final = """
+for p in {ports}; do
+    mkdir -p /data/db/$p
+    (while true; do
+        mongod --port $p --dbpath /data/db/$p --pidfilepath /data/db/$p.pid --replSet rs0 --bind_ip_all \
+            --wiredTigerCacheSizeGB 0.25 --setParameter ttlMonitorSleepSecs=1 >/dev/null
+        sleep 0.3
+    done) &
+done
+for p in {ports}; do
+    until perl -MIO::Socket::INET -e 'exit !IO::Socket::INET->new("127.0.0.1:'$p'")'; do sleep 0.1; done
+done
+echo satchel: all members listen
+wait
+"""
+
+
+@contextmanager
+def _replica_set() -> Iterator[str]:
+    """Start three members in one container, on the ports that they are published at."""
+    ports = free_ports(3)
+    script = _MEMBERS.format(ports=" ".join(map(str, ports)))
+    made = prepared("mongo:6", "satchel: all members listen").with_command(["sh", "-c", script])
+    made.with_tmpfs_mount("/data/db")
+    for port in ports:
+        made.with_bind_ports(port, port)
+    members = [f"127.0.0.1:{port}" for port in ports]
+    with running(made):
+        # An election takes a second rather than ten.
+        quick = {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200}
+        initiate(f"mongodb://{members[0]}/?directConnection=true", members, **quick)
+        yield f"mongodb://{','.join(members)}/?replicaSet=rs0"
+
+
+def signal_member(port: int, name: str) -> None:
+    """Send a signal to the member of the replica set that is published at a port."""
+    run_in(port, f"kill -{name} $(cat /data/db/{port}.pid)")
+
+
 MONGODB: Final = Backend("mongodb", _mongodb)
+MONGODB_SET: Final = Backend("mongodb_set", _replica_set)

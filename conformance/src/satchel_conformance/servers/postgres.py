@@ -1,5 +1,7 @@
 """PostgreSQL."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from satchel_conformance.backends import Backend, container
@@ -19,3 +21,20 @@ POSTGRES: Final = Backend(
         POSTGRES_HOST_AUTH_METHOD="trust",
     ),
 )
+
+# It starts again a moment after it was stopped.
+POSTGRES_RESTARTED: Final = Backend(
+    "postgres_restarted",
+    container(
+        POSTGRES_IMAGE,
+        5432,
+        ready=POSTGRES_READY,
+        url="postgresql://postgres@{host}:{port}/postgres",
+        command="sh -c 'while true; do docker-entrypoint.sh postgres; sleep 0.3; done'",
+        POSTGRES_HOST_AUTH_METHOD="trust",
+    ),
+)
+POSTGRES_STOPS: Final[Mapping[str, str]] = MappingProxyType(
+    {"restarted": 'kill -INT $(head -n 1 "$PGDATA/postmaster.pid")', "killed": "kill -9 $(pidof postgres)"}
+)
+"""How to stop it, for `run_in` its container: in order, telling all clients so, and all its processes at once."""
