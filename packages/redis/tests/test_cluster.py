@@ -20,9 +20,15 @@ def url(redis_cluster_url: str) -> str:
     return redis_cluster_url.replace("redis://", "redis+cluster://")
 
 
+@pytest.fixture(params=[0, 1])
+def wait_replicas(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
 @pytest.fixture
-async def storage(url: str, namespace: str) -> AsyncIterator[RedisStorage[Any]]:
-    async with RedisStorage[Any](url, namespace=namespace, ttl=timedelta(minutes=1)) as storage:
+async def storage(url: str, namespace: str, wait_replicas: int) -> AsyncIterator[RedisStorage[Any]]:
+    minute = timedelta(minutes=1)
+    async with RedisStorage[Any](url, namespace=namespace, ttl=minute, wait_replicas=wait_replicas) as storage:
         yield storage
 
 
@@ -108,7 +114,10 @@ async def test_a_client_works_with_any_options_and_stays_open(
         assert await client.ping()
 
 
-async def test_the_rights_that_the_schema_names_are_enough(url: str, namespace: str, raw: RedisCluster) -> None:
+async def test_the_rights_that_the_schema_names_are_enough(
+    url: str, namespace: str, raw: RedisCluster, wait_replicas: int
+) -> None:
+    url = f"{url}?wait_replicas={wait_replicas}"
     rules = RedisStorage[Any](url, namespace=namespace).schema().replace('"', "").replace(" satchel ", f" {namespace} ")
     await raw.execute_command(*rules.split(), target_nodes=raw.get_nodes())
     try:
@@ -149,10 +158,10 @@ async def test_it_follows_a_slot_that_moves_to_another_node(
     await storage.delete_versioned("chat:1", version)
 
 
-async def test_calls_that_are_cancelled_mix_no_answers(url: str, namespace: str) -> None:
+async def test_calls_that_are_cancelled_mix_no_answers(url: str, namespace: str, wait_replicas: int) -> None:
     chance = random.Random(7)
     keys = [f"chat:{number}" for number in range(30)]
-    async with RedisStorage[Any](url, namespace=namespace, max_connections=8) as storage:
+    async with RedisStorage[Any](url, namespace=namespace, max_connections=8, wait_replicas=wait_replicas) as storage:
         await storage.write_many({key: key for key in keys})
 
         async def use(key: str) -> None:
@@ -174,9 +183,10 @@ async def test_calls_that_are_cancelled_mix_no_answers(url: str, namespace: str)
 
 
 async def test_connections_that_a_node_closed_cost_at_most_one_failed_change(
-    url: str, namespace: str, raw: RedisCluster
+    url: str, namespace: str, raw: RedisCluster, wait_replicas: int
 ) -> None:
-    async with RedisStorage[Any](f"{url}?client_name={namespace}", namespace=namespace) as storage:
+    full = f"{url}?client_name={namespace}&wait_replicas={wait_replicas}"
+    async with RedisStorage[Any](full, namespace=namespace) as storage:
         await asyncio.gather(*(storage.write(f"chat:{number}", 1) for number in range(60)))
         node = raw.get_node_from_key(f"{namespace}:chat:1")
         clients = await raw.client_list(target_nodes=node)
@@ -192,6 +202,22 @@ async def test_connections_that_a_node_closed_cost_at_most_one_failed_change(
             except StorageUnavailableError:
                 failed += 1
         assert failed <= 1
+
+
+async def test_a_change_that_too_few_replicas_confirm_raises_and_says_so(url: str, namespace: str) -> None:
+    timeout = timedelta(seconds=1)
+    async with (
+        RedisStorage[Any](url, namespace=namespace) as other,
+        RedisStorage[Any](url, namespace=namespace, timeout=timeout, wait_replicas=2) as storage,
+    ):
+        with pytest.raises(StorageUnavailableError, match="a change was made, but 1 of 2 replicas confirmed it"):
+            await storage.write_versioned("chat:1", 1, None)
+        record = await storage.read_versioned("chat:1")
+        assert record is not None
+        assert record.value == 1
+        with pytest.raises(ConflictError):  # nothing was changed, so there is nothing to confirm
+            await storage.write_versioned("chat:1", 2, "another version")
+        await other.write_versioned("chat:1", 3, record.version)
 
 
 async def test_a_client_for_one_server_is_told_that_it_is_a_cluster(redis_cluster_url: str) -> None:

@@ -362,6 +362,7 @@ async def every_command(storage: RedisStorage[Any], url: str, namespace: str) ->
     ("redis://localhost?protocol=4", "protocol is 4"),
     ("redis://localhost?protocol=three", "protocol is not an integer"),
     ("redis://localhost?max_connections=0", "has to be a positive integer"),
+    ("redis://localhost?wait_replicas=-1", "has to be an integer of at least 0"),
     ("redis://localhost?ttl=0s", "has to be positive"),
     ("redis://localhost?timeout=soon", "not a duration"),
     ("redis://localhost?ssl_ca_certs=/etc/ca.pem", "is for rediss://"),

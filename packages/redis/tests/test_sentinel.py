@@ -13,6 +13,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import ResponseError
 
 from satchel import ConfigurationError, StorageUnavailableError
+from satchel_conformance import validate
 from satchel_redis import RedisStorage
 
 
@@ -41,6 +42,12 @@ async def test_a_storage_follows_the_master_when_it_changes(
                 except StorageUnavailableError:  # the old master has not stepped down yet
                     await asyncio.sleep(0.02)
         assert await storage.read("chat:1") == {"pizza": 1}
+
+
+async def test_changes_that_a_replica_confirms_cost_no_more_round_trips(redis_sentinel_url: str, raw: Redis) -> None:
+    url = f"redis://:secret@127.0.0.1:{int((await master(raw))[1])}?wait_replicas=1"
+    report = await validate(url, clauses=["R8", "R7-*", "R9-cancelled"])
+    assert report.ok, report.table()
 
 
 async def master(raw: Redis) -> Any:

@@ -32,8 +32,11 @@ _DRIVER: Final[dict[str, Callable[[str], Any]]] = {
 }
 
 
-def connect(url: str, max_connections: int | None, given: Any) -> tuple[Redis | RedisCluster, int | None, Any]:
-    """Return a client for a URL, how many connections it says, and the options that all storages have."""
+Numbers = dict[str, int | None]
+
+
+def connect(url: str, numbers: Numbers, given: Any) -> tuple[Redis | RedisCluster, Numbers, Any]:
+    """Return a client for a URL, the numbers that were given or else are in it, and the options of all storages."""
     parsed = StorageURL(url)
     base, _, kind = parsed.scheme.partition("+")
     if parsed.scheme not in _SCHEMES:
@@ -43,8 +46,8 @@ def connect(url: str, max_connections: int | None, given: Any) -> tuple[Redis | 
     driver_options = _driver_options(parsed, tls=base == "rediss")
     sentinel_login = {name: parsed.take(f"sentinel_{name}", str) for name in _LOGIN} if kind == "sentinel" else {}
     service, database = _path(parsed, kind)
-    if max_connections is None:
-        max_connections = parsed.take("max_connections", int)
+    in_url = {name: parsed.take(name, int) for name in numbers}
+    numbers = {name: in_url[name] if number is None else number for name, number in numbers.items()}
     options = parsed.options(given)
     seconds = milliseconds("timeout", options.get("timeout", timedelta(seconds=10))) / 1000
 
@@ -64,7 +67,7 @@ def connect(url: str, max_connections: int | None, given: Any) -> tuple[Redis | 
         # A node that accepts and then is silent has to be given up in time to ask another.
         server |= {"socket_timeout": seconds / 2, **driver_options}
         nodes = [ClusterNode(host or "localhost", port or 6379) for host, port in parsed.hosts]
-        return RedisCluster(startup_nodes=nodes, **server), max_connections, options
+        return RedisCluster(startup_nodes=nodes, **server), numbers, options
     # A connection that was idle is tried with a PING before a command is sent, and replaced if that fails.
     server |= {"socket_timeout": None, "health_check_interval": 30, "retry": Retry(NoBackoff(), 1), "db": database}
     server |= driver_options
@@ -78,10 +81,10 @@ def connect(url: str, max_connections: int | None, given: Any) -> tuple[Redis | 
             "protocol": 2,
         }
         found = Sentinel(addresses, sentinel_kwargs=asking, **server)  # type: ignore[no-untyped-call]
-        return found.master_for(service), max_connections, options
+        return found.master_for(service), numbers, options
     if kind == "unix":
-        return Redis(unix_socket_path=parsed.path, **server), max_connections, options
-    return Redis(host=parsed.host or "localhost", port=parsed.port or 6379, **server), max_connections, options
+        return Redis(unix_socket_path=parsed.path, **server), numbers, options
+    return Redis(host=parsed.host or "localhost", port=parsed.port or 6379, **server), numbers, options
 
 
 def _path(parsed: StorageURL, kind: str) -> tuple[str, int]:

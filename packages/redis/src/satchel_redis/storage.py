@@ -1,18 +1,15 @@
 """Sessions in Redis or Valkey: a string per session, expired by the server; one server, Sentinel or Cluster."""
 
-import asyncio
 import hashlib
 import re
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Self, TypeVar, Unpack
 
 from redis import exceptions as driver
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.sentinel import MasterNotFoundError, SentinelConnectionPool
-from redis.client import NEVER_DECODE
 
 from satchel import (
     ANY,
@@ -26,10 +23,12 @@ from satchel import (
     StorageOptions,
     StorageUnavailableError,
 )
+from satchel.adapter import milliseconds
 from satchel.settling import together
 from satchel.storage import V
 from satchel.threads import positive
 from satchel_redis.clients import bound, connect, where
+from satchel_redis.commands import Commands
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
@@ -92,6 +91,9 @@ class RedisStorage(EncodedStorage[V]):
             client is used with whatever options it has, and not closed.
         max_connections: how many calls are at the server at once, each on a connection of its own; others wait. 50 by
             default.
+        wait_replicas: how many replicas have to have a change before it counts as made, so that it is not lost when
+            its primary is; 0 by default. A change that they do not confirm in a quarter of `timeout` raises
+            `StorageUnavailableError`, and may be there or not.
         options: see `satchel.StorageOptions`. `create` does nothing, as there is nothing to create.
     """
 
@@ -114,18 +116,25 @@ class RedisStorage(EncodedStorage[V]):
         redis: str | Redis | RedisCluster,
         *,
         max_connections: int | None = None,
+        wait_replicas: int | None = None,
         **options: Unpack[StorageOptions[V]],
     ) -> None:
         self._owned = isinstance(redis, str)
+        numbers = {"max_connections": max_connections, "wait_replicas": wait_replicas}
         if isinstance(redis, str):
-            redis, max_connections, options = connect(redis, max_connections, options)
+            redis, numbers, options = connect(redis, numbers, options)
         elif not isinstance(redis, Redis | RedisCluster):
             kind = f"{type(redis).__module__}.{type(redis).__name__}"
             raise ConfigurationError(f"RedisStorage takes a URL or a client of redis.asyncio, not {kind}")
-        connections = positive("max_connections", 50 if max_connections is None else max_connections)
+        connections = numbers["max_connections"]
+        most = positive("max_connections", 50 if connections is None else connections)
+        self._wait_replicas = _count("wait_replicas", numbers["wait_replicas"] or 0)
         super().__init__(where=where(redis), **options)
         self._redis = redis
-        self._slots = asyncio.Semaphore(min(connections, bound(redis)))
+        patience_ms = max(1, milliseconds("timeout", self.timeout) // 4)
+        self._commands = Commands(
+            redis, self.where, most=min(most, bound(redis)), replicas=self._wait_replicas, patience_ms=patience_ms
+        )
         if isinstance(redis, RedisCluster):
             self.lacks(atomic_batch=False, transactional=False)
 
@@ -136,10 +145,7 @@ class RedisStorage(EncodedStorage[V]):
 
     async def open(self) -> None:
         """Connect and log in."""
-        if isinstance(self._redis, RedisCluster):
-            await self._redis.initialize()
-        else:
-            await self._send(b"", "PING")
+        await self._commands.greet()
 
     async def close(self) -> None:
         """Close the client, unless it was passed in."""
@@ -151,33 +157,33 @@ class RedisStorage(EncodedStorage[V]):
 
     async def get(self, name: str) -> Payload | None:
         """GET."""
-        payload: Payload | None = await self._ask(name.encode(), "GET", name.encode())
+        payload: Payload | None = await self._commands.ask(name.encode(), "GET", name.encode())
         return payload
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
         """SET, or a script that compares digests first."""
         if isinstance(expected, str):
-            written = await self._run(
-                self._send, _REPLACE, [name], expected.encode(errors="replace"), payload, self._lifetime
+            written = await self._commands.change_by(
+                _REPLACE, [name], expected.encode(errors="replace"), payload, self._lifetime
             )
         else:
             condition = [] if expected is ANY else [b"NX"]
             lifetime = [] if self.ttl_ms is None else [b"PX", self.ttl_ms]
-            written = await self._send(name.encode(), "SET", name.encode(), payload, *condition, *lifetime)
+            written = await self._commands.change(name.encode(), "SET", name.encode(), payload, *condition, *lifetime)
         return self.version_of(payload) if written else None
 
     async def drop(self, name: str, expected: Expected = ANY) -> bool:
         """UNLINK, which frees a large value in the background, or a script that compares digests first."""
         if isinstance(expected, str):
-            return bool(await self._run(self._send, _DROP, [name], expected.encode(errors="replace")))
-        await self._send(name.encode(), "UNLINK", name.encode())
+            return bool(await self._commands.change_by(_DROP, [name], expected.encode(errors="replace")))
+        await self._commands.change(name.encode(), "UNLINK", name.encode())
         return True
 
     async def renew(self, name: str) -> bool:
         """PEXPIRE, or a script with PERSIST, which alone does not tell a record without an end from none."""
         if self.ttl_ms is None:
-            return bool(await self._run(self._send, _PERSIST, [name]))
-        return bool(await self._send(name.encode(), "PEXPIRE", name.encode(), self.ttl_ms))
+            return bool(await self._commands.change_by(_PERSIST, [name]))
+        return bool(await self._commands.change(name.encode(), "PEXPIRE", name.encode(), self.ttl_ms))
 
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
         """SCAN every primary to the end; it may return a name twice."""
@@ -187,7 +193,7 @@ class RedisStorage(EncodedStorage[V]):
             cursor: Any = None
             while cursor != 0:
                 scan = (b"MATCH", pattern, b"COUNT", _PAGE)
-                cursor, names = await self._ask(b"", "SCAN", cursor or 0, *scan, node=node)
+                cursor, names = await self._commands.ask(b"", "SCAN", cursor or 0, *scan, node=node)
                 cursor = int(cursor[node.name] if node else cursor)
                 fresh = set(names) - seen
                 seen |= fresh
@@ -198,7 +204,7 @@ class RedisStorage(EncodedStorage[V]):
         if isinstance(self._redis, RedisCluster):
             payloads = await together(self.get(name) for name in names)
         else:
-            payloads = await self._run(self._ask, _GET_MANY, names)
+            payloads = await self._commands.ask_by(_GET_MANY, names)
         return {name: payload for name, payload in zip(names, payloads, strict=True) if payload is not None}
 
     async def put_many(self, payloads: Mapping[str, Payload]) -> None:
@@ -206,14 +212,14 @@ class RedisStorage(EncodedStorage[V]):
         if isinstance(self._redis, RedisCluster):
             await together(self.put(name, payload) for name, payload in payloads.items())
         else:
-            await self._run(self._send, _PUT_MANY, list(payloads), self._lifetime, *payloads.values())
+            await self._commands.change_by(_PUT_MANY, list(payloads), self._lifetime, *payloads.values())
 
     async def drop_many(self, names: Sequence[str]) -> None:
         """UNLINK all; on a Cluster side by side."""
         if isinstance(self._redis, RedisCluster):
             await together(self.drop(name) for name in names)
         else:
-            await self._send(b"", "UNLINK", *(name.encode() for name in names))
+            await self._commands.change(b"", "UNLINK", *(name.encode() for name in names))
 
     async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
         """Compare all digests, then SET and UNLINK, in one script."""
@@ -221,7 +227,7 @@ class RedisStorage(EncodedStorage[V]):
         for payload, expected in changes.values():
             digest = b"" if expected is None else b"=" + expected.encode(errors="replace")
             arguments += [digest, b"drop" if payload is None else b"put", payload or b""]
-        if not await self._run(self._send, _PUT_RECORDS, list(changes), *arguments):
+        if not await self._commands.change_by(_PUT_RECORDS, list(changes), *arguments):
             return None
         return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
 
@@ -238,6 +244,8 @@ class RedisStorage(EncodedStorage[V]):
         commands = "+get +set +unlink +pexpire +persist +exists +evalsha +eval +scan +ping +select"
         if isinstance(self._redis, RedisCluster):
             commands += " +cluster|slots +command +asking"
+        if self._wait_replicas:
+            commands += " +wait"
         return f'ACL SETUSER satchel on >PASSWORD "~{pattern}*" {commands}\n'
 
     def translate(self, error: Exception) -> StorageError | None:
@@ -294,45 +302,6 @@ class RedisStorage(EncodedStorage[V]):
             return StorageUnavailableError(f"{self.where} has no connection to spare")
         return StorageUnavailableError(f"{self.where} closed the connection")
 
-    async def _run(self, send: Callable[..., Awaitable[Any]], script: bytes, names: Sequence[str], *rest: bytes) -> Any:
-        """Run a script, which the server knows by its digest from the first time on."""
-        keys = [name.encode() for name in names]
-        arguments = (len(keys), *keys, *rest)
-        try:
-            return await send(keys[0], "EVALSHA", self.version_of(script).encode(), *arguments)
-        except driver.NoScriptError:  # nothing was run: the server was started, or its scripts flushed, since
-            return await send(keys[0], "EVAL", script, *arguments)
-
-    async def _ask(self, name: Any, *command: Any, node: ClusterNode | None = None) -> Any:
-        """Send a command that only reads, and if the connection is lost send it once more."""
-        try:
-            return await self._send(name, *command, node=node)
-        except (driver.ConnectionError, driver.TimeoutError):
-            return await self._send(name, *command, node=node)
-
-    async def _send(self, name: Any, *command: Any, node: ClusterNode | None = None) -> Any:
-        """Send a command once, to the primary that has `name`; all strings in the reply are bytes.
-
-        Arguments are bytes and numbers: text would be encoded as the client's options say.
-        """
-        async with self._slots:
-            if isinstance(self._redis, RedisCluster):
-                await self._redis.initialize()
-                # A command with a node is not sent again, and neither are its strings decoded with this option.
-                node = node or self._redis.get_node_from_key(name)
-                return await self._redis.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
-            pool = self._redis.connection_pool
-            connection = await pool.get_connection()  # type: ignore[no-untyped-call]
-            try:
-                # The pool of redis-py 8 lends connections that the server has closed, if they speak RESP3.
-                if hasattr(connection, "can_read") and await connection.can_read():
-                    await connection.disconnect()
-                    await connection.connect()
-                await connection.send_command(*command)
-                return await connection.read_response(disable_decoding=True)
-            finally:
-                await pool.release(connection)
-
     @property
     def _lifetime(self) -> bytes:
         return b"" if self.ttl_ms is None else b"%d" % self.ttl_ms
@@ -343,6 +312,12 @@ def _in_chain(error: BaseException | None, kind: type[E]) -> E | None:
     while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
     return error
+
+
+def _count(name: str, number: int) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise ConfigurationError(f"{name} is {number!r}; it has to be an integer of at least 0")
+    return number
 
 
 def _is_utf8(name: bytes) -> bool:
