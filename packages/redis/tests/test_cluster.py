@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -202,6 +203,31 @@ async def test_connections_that_a_node_closed_cost_at_most_one_failed_change(
             except StorageUnavailableError:
                 failed += 1
         assert failed <= 1
+
+
+async def test_a_connection_that_broke_before_anything_was_sent_is_a_lost_one(
+    redis_cluster_url: str, namespace: str, wait_replicas: int
+) -> None:
+    async with (
+        RedisCluster.from_url(redis_cluster_url) as client,
+        RedisStorage[Any](client, namespace=namespace, wait_replicas=wait_replicas) as storage,
+    ):
+
+        async def break_all() -> None:
+            for node in client.get_nodes():
+                for connection in node._connections:
+                    if connection._writer is not None:
+                        connection._writer.transport.abort()
+            await asyncio.sleep(0)
+
+        await storage.write("chat:1", 1)
+        await break_all()
+        assert await storage.read("chat:1") == 1
+        await break_all()
+        with suppress(StorageUnavailableError):
+            await storage.write("chat:1", 1)
+        await storage.write("chat:1", 2)
+        assert await storage.read("chat:1") == 2
 
 
 async def test_a_change_that_too_few_replicas_confirm_raises_and_says_so(url: str, namespace: str) -> None:

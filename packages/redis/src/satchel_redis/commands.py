@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from redis import exceptions as driver
@@ -97,7 +98,8 @@ class Commands:
                 await self._redis.initialize()
                 # A command with a node is not sent again, and neither are its strings decoded with this option.
                 node = node or self._redis.get_node_from_key(name)
-                return await self._redis.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
+                with _lost_connections():
+                    return await self._redis.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
             (answer,) = await self._exchange(self._redis, command)
             return answer
 
@@ -110,7 +112,8 @@ class Commands:
             if hasattr(connection, "can_read") and await connection.can_read():
                 await connection.disconnect()
                 await connection.connect()
-            await connection.send_packed_command(connection.pack_commands(commands))
+            with _lost_connections():
+                await connection.send_packed_command(connection.pack_commands(commands))
             answers: list[Any] = []
             errors: list[Exception] = []
             for _ in commands:  # all are read, so that the connection can be used again
@@ -167,7 +170,8 @@ class _Confirming:
         """Send the command and WAIT together on one connection, and return or raise what comes of the command."""
         sent = [("ASKING",), command, self._wait] if self._asking else [command, self._wait]
         together = [PipelineCommand(number, *each, **{NEVER_DECODE: True}) for number, each in enumerate(sent)]
-        await self._node.execute_pipeline(together)
+        with _lost_connections():
+            await self._node.execute_pipeline(together)
         answer, self.confirmed = (each.result for each in together[-2:])
         if isinstance(answer, driver.AskError):  # or MovedError, which is one
             self.redirected = answer
@@ -176,3 +180,15 @@ class _Confirming:
             if isinstance(each, Exception):
                 raise each
         return answer
+
+
+@contextmanager
+def _lost_connections() -> Iterator[None]:
+    """Call a connection lost that is: from Python 3.12 on, asyncio stumbles when it is written to.
+
+    https://github.com/python/cpython/issues/136234, https://github.com/redis/redis-py/issues/3546. Nothing was sent.
+    """
+    try:
+        yield
+    except (TypeError, AttributeError) as error:
+        raise driver.ConnectionError("the connection is closed") from error
