@@ -160,6 +160,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Kill servers under a load of session updates, and print the figures; `--self-test` tries whether it notices."""
+    install(session, "test", MEMBERS)
+    provide(session, ["redis", "mongo", "postgres"])
+    session.run("python", "-m", "conformance.chaos", *session.posargs)
+
+
+@nox.session
 def capabilities(session: nox.Session) -> None:
     """Write the table of storages in the README, from what they declare."""
     install(session, "test", MEMBERS)
