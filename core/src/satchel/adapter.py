@@ -494,5 +494,10 @@ def milliseconds(name: str, duration: timedelta) -> int:
     return -(duration // timedelta(milliseconds=-1))
 
 
+def kind_of(value: object) -> str:
+    """Return the full name of a value's class, for a message that refuses the value, but does not show it."""
+    return f"{type(value).__module__}.{type(value).__name__}"
+
+
 async def _nothing() -> None:
     pass

@@ -4,7 +4,6 @@ A record is the data itself as long as there is nothing to keep; then it is `{"$
 happens to look like that is put into an envelope of its own, so what one reads is always what was written.
 """
 
-import time
 from typing import Any, Final, NamedTuple
 
 _MARK: Final = "$satchel"
@@ -39,11 +38,6 @@ class Envelope(NamedTuple):
         fields = {"version": self.version, "created": self.created, "used": self.used}
         kept = {name: field for name, field in fields.items() if field is not None}
         return {_MARK: kept, _DATA: self.data} if kept or _is_envelope(self.data) else self.data
-
-
-def now() -> int:
-    """Return the time in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 def _is_envelope(value: Any) -> bool:

@@ -5,7 +5,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from satchel.adapter import milliseconds
-from satchel.envelope import Envelope, now
+from satchel.clock import now
+from satchel.envelope import Envelope
 from satchel.errors import ConfigurationError, SessionError, SessionVersionError
 from satchel.keys import show
 from satchel.settling import settled

@@ -104,5 +104,5 @@ class Objects:
         except (BotoCoreError, ClientError) as error:
             if isinstance(error, ClientError) and code_of(error) == "NoSuchBucket":
                 raise ConfigurationError(f"{self.where} does not exist") from error
-            code = code_of(error) if isinstance(error, ClientError) else type(error).__name__
-            raise (translate(error, self.where) or StorageError(f"{self.where} failed: {code}")) from error
+            found = translate(error, self.where) or StorageError(f"{self.where} failed: {type(error).__name__}")
+            raise found from error

@@ -1,7 +1,6 @@
 """Sessions in DynamoDB: an item per session, each a partition of its own; what is too large for one may be in S3."""
 
 import re
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -23,8 +22,10 @@ from satchel import (
     StorageURL,
 )
 from satchel.aws import AWS, Backoff, code_of, place_of, take_options, translate
+from satchel.clock import now
 from satchel.settling import together
 from satchel.storage import V
+from satchel_dynamodb.items import ABSENT, ENDED, LISTED, PRESENT, STILL_ENDED, UNCHANGED, Items, is_untyped
 from satchel_dynamodb.objects import Objects
 from satchel_dynamodb.tables import ready, template
 
@@ -34,14 +35,6 @@ from satchel_dynamodb.tables import ready, template
 _BESIDE: Final = {"session_key": 3 * 128 + 1 + 3 * 512, "payload": 0, "version": 64, "expires_at": 10, "remove_at": 9}
 _LARGEST: Final = 400 * 1024 - sum(len(name) + size for name, size in _BESIDE.items())
 _READ_AT_ONCE, _WRITTEN_AT_ONCE = 100, 25  # BatchGetItem and BatchWriteItem take no more
-
-_ALIVE: Final = "(attribute_not_exists(expires_at) OR expires_at > :now)"
-_ABSENT: Final = "attribute_not_exists(session_key) OR expires_at <= :now"
-_PRESENT: Final = f"attribute_exists(session_key) AND {_ALIVE}"
-_UNCHANGED: Final = f"version = :expected AND {_ALIVE}"
-_LISTED: Final = f"begins_with(session_key, :prefix) AND {_ALIVE}"
-_ENDED: Final = "begins_with(session_key, :prefix) AND attribute_exists(offloaded) AND expires_at <= :now"
-_STILL_ENDED: Final = "offloaded = :offloaded AND expires_at <= :now"
 
 _TABLE: Final = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
 
@@ -100,7 +93,7 @@ class DynamoDBStorage(EncodedStorage[V]):
             max_connections=max_connections,
             timeout=self.timeout,
         )
-        self._untyped = False  # the client turns Python's types into DynamoDB's, and back
+        self._items = Items(untyped=False)
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -118,7 +111,7 @@ class DynamoDBStorage(EncodedStorage[V]):
         await self._aws.open()
         if self._objects is not None:
             await self._objects.open()
-        self._untyped = await self._aws.run(_is_untyped)
+        self._items = Items(untyped=await self._aws.run(is_untyped))
         await ready(self._aws, self._table, self.where, create=self.create)
 
     async def close(self) -> None:
@@ -150,7 +143,7 @@ class DynamoDBStorage(EncodedStorage[V]):
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
         """PutItem, under a condition. Of a large payload the object is there before, and an old object goes after."""
         item = await self._item(name, payload)
-        old = await self._change("put_item", self._if(expected), Item=self._out(item))
+        old = await self._change("put_item", self._if(expected), Item=self._items.typed(item))
         await self._discard(item if old is None else old)
         return None if old is None else str(item["version"])
 
@@ -164,11 +157,11 @@ class DynamoDBStorage(EncodedStorage[V]):
         """UpdateItem."""
         end = self._end()
         update = "SET expires_at = :expires_at, remove_at = :remove_at" if end else "REMOVE expires_at, remove_at"
-        condition = self._condition(_PRESENT, now=_now(), **end)
+        condition = self._items.condition(PRESENT, now=now(), **end)
         changed = await self._change("update_item", condition, **self._key(name), UpdateExpression=update)
         if changed and end and "offloaded" in changed:
             # The table's own expiry would leave the object behind; see `purge`.
-            condition = self._condition(_PRESENT, now=_now())
+            condition = self._items.condition(PRESENT, now=now())
             await self._change("update_item", condition, **self._key(name), UpdateExpression="REMOVE remove_at")
         return changed is not None
 
@@ -176,9 +169,9 @@ class DynamoDBStorage(EncodedStorage[V]):
         """Remove what has ended and has an object; items without one the table removes itself."""
         count = 0
         if self._objects is not None:
-            async for items in self._scan(_ENDED, self._prefix, "session_key, offloaded"):
+            async for items in self._scan(ENDED, self._prefix, "session_key, offloaded"):
                 for item in items:
-                    condition = self._condition(_STILL_ENDED, offloaded=item["offloaded"], now=_now())
+                    condition = self._items.condition(STILL_ENDED, offloaded=item["offloaded"], now=now())
                     old = await self._change("delete_item", condition, **self._key(item["session_key"]))
                     await self._discard(old)
                     count += old is not None
@@ -186,7 +179,7 @@ class DynamoDBStorage(EncodedStorage[V]):
 
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
         """Scan the table, a megabyte at a time."""
-        async for items in self._scan(_LISTED, prefix, "session_key"):
+        async for items in self._scan(LISTED, prefix, "session_key"):
             yield [item["session_key"] for item in items]
 
     async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
@@ -211,7 +204,7 @@ class DynamoDBStorage(EncodedStorage[V]):
         if self._objects is not None:
             await together(self.put(name, payload) for name, payload in payloads.items())
         else:
-            items = [self._out(await self._item(name, payload)) for name, payload in payloads.items()]
+            items = [self._items.typed(await self._item(name, payload)) for name, payload in payloads.items()]
             await self._write([{"PutRequest": {"Item": item}} for item in items])
 
     async def drop_many(self, names: Sequence[str]) -> None:
@@ -233,10 +226,7 @@ class DynamoDBStorage(EncodedStorage[V]):
                     return StorageUnavailableError(f"{self.where} is busy: {code}")
                 case "ValidationException" if "schema" in said:
                     return ConfigurationError(f"{self.where} has another key than the string session_key")
-        found = translate(error, self.where)
-        if found is None and isinstance(error, ClientError):
-            return StorageError(f"{self.where} failed: {code_of(error)}")
-        return found
+        return translate(error, self.where)
 
     def schema(self) -> str:
         """Return a CloudFormation template: the table, and the rights to work with it."""
@@ -277,15 +267,15 @@ class DynamoDBStorage(EncodedStorage[V]):
             if code_of(error) == "ConditionalCheckFailedException":
                 return None
             raise
-        return self._in(answer.get("Attributes", {}))
+        return self._items.read(answer.get("Attributes", {}))
 
     async def _scan(self, condition: str, prefix: str, names: str) -> AsyncGenerator[list[dict[str, Any]], None]:
         request = {"TableName": self._table, "ConsistentRead": True, "ProjectionExpression": names}
         while True:
-            values = self._out({":prefix": prefix, ":now": _now()})
+            values = self._items.typed({":prefix": prefix, ":now": now()})
             page = {**request, "FilterExpression": condition, "ExpressionAttributeValues": values}
             answer = await self._aws.call("scan", **page, reads=True)
-            yield [self._in(item) for item in answer["Items"]]
+            yield [self._items.read(item) for item in answer["Items"]]
             if "LastEvaluatedKey" not in answer:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
@@ -308,55 +298,21 @@ class DynamoDBStorage(EncodedStorage[V]):
         if expected is ANY:
             return {}
         if expected is None:
-            return self._condition(_ABSENT, now=_now())
-        return self._condition(_UNCHANGED, now=_now(), expected=expected.encode(errors="replace").decode())
-
-    def _condition(self, expression: str, **values: Any) -> dict[str, Any]:
-        named = self._out({f":{name}": value for name, value in values.items()})
-        return {"ConditionExpression": expression, "ExpressionAttributeValues": named}
+            return self._items.condition(ABSENT, now=now())
+        return self._items.condition(UNCHANGED, now=now(), expected=expected.encode(errors="replace").decode())
 
     def _key(self, name: str) -> dict[str, Any]:
-        return {"TableName": self._table, "Key": self._out({"session_key": name})}
+        return {"TableName": self._table, "Key": self._items.typed({"session_key": name})}
 
     def _end(self) -> dict[str, int]:
         """Return when a record written now ends: for us in milliseconds, and for the table in seconds."""
         if self.ttl_ms is None:
             return {}
-        end = _now() + self.ttl_ms + 1  # now is cut to the millisecond
+        end = now() + self.ttl_ms + 1  # now is cut to the millisecond
         return {"expires_at": end, "remove_at": end // 1000 + 1}
 
     def _alive(self, raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """Return an item of the server's if it has not ended."""
-        item = self._in(raw or {})
-        ended = "expires_at" in item and int(item["expires_at"]) <= _now()
+        item = self._items.read(raw or {})
+        ended = "expires_at" in item and int(item["expires_at"]) <= now()
         return item if item and not ended else None
-
-    def _out(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(values) if self._untyped else {name: _typed(value) for name, value in values.items()}
-
-    def _in(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        if self._untyped:
-            return dict(values)
-        return {name: value for name, typed in values.items() for value in typed.values()}
-
-
-def _typed(value: str | bytes | int) -> dict[str, Any]:
-    match value:
-        case str():
-            return {"S": value}
-        case bytes():
-            return {"B": value}
-        case _:
-            return {"N": str(value)}
-
-
-def _is_untyped(db: Any) -> bool:
-    """Tell whether a client turns Python's types into DynamoDB's by itself, as the one inside of a resource does."""
-    params = {"Key": {"session_key": {"S": ""}}}
-    model = db.meta.service_model.operation_model("GetItem")
-    db.meta.events.emit("before-parameter-build.dynamodb.GetItem", params=params, model=model, context={})
-    return params["Key"]["session_key"] != {"S": ""}
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

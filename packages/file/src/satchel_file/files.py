@@ -16,6 +16,7 @@ from threading import Event
 from typing import Final
 
 from satchel import ANY, CorruptValueError, Expected, Payload, StorageError
+from satchel.clock import now
 from satchel.keys import show
 from satchel_file.folders import Folder
 from satchel_file.records import LONGEST_HEADER, Header, join, split
@@ -241,11 +242,6 @@ class Files:
     def _sync(self, folder: Folder) -> None:
         if self._fsync:
             folder.sync()
-
-
-def now() -> int:
-    """Return the milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 def folder_of(name: str) -> str:

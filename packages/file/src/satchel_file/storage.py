@@ -27,10 +27,11 @@ from satchel import (
     StorageURL,
     Threads,
 )
+from satchel.clock import now
 from satchel.settling import together
 from satchel.storage import V
 from satchel.urls import boolean
-from satchel_file.files import Files, folder_of, now
+from satchel_file.files import Files, folder_of
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -4,12 +4,10 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from shlex import quote
 from types import MappingProxyType
 from typing import Any, Final, Self, Unpack
 
 from google.api_core import exceptions as driver
-from google.auth import exceptions as credentials
 from google.cloud.firestore import (
     DELETE_FIELD,
     AsyncClient,
@@ -28,9 +26,9 @@ from satchel import (
     Payload,
     StorageError,
     StorageOptions,
-    StorageUnavailableError,
     ValueTooLargeError,
 )
+from satchel.adapter import kind_of
 from satchel.storage import V
 from satchel_firestore.clients import Line, Place, check_collection, place
 from satchel_firestore.documents import (
@@ -46,6 +44,8 @@ from satchel_firestore.documents import (
     to_version,
     version_of,
 )
+from satchel_firestore.errors import translate
+from satchel_firestore.schema import commands
 
 At = Callable[[str], AsyncDocumentReference]
 
@@ -55,19 +55,6 @@ _LAST: Final = datetime.max.replace(tzinfo=UTC)
 _NO_END: Final = {"ttl_ms": DELETE_FIELD, "expires_at": DELETE_FIELD}
 # There already, there at another update time, or not there.
 _REFUSED: Final = (driver.AlreadyExists, driver.FailedPrecondition, driver.NotFound)
-# https://cloud.google.com/firestore/docs/security/iam, https://cloud.google.com/firestore/docs/ttl and
-# https://cloud.google.com/firestore/docs/best-practices: "Indexes".
-_SCHEMA: Final = """\
-# The rights of the service account that the bot runs as, in this database only.
-gcloud projects add-iam-policy-binding {project} --member=serviceAccount:ACCOUNT --role=roles/datastore.user \\
-  --condition='title=satchel,expression=resource.name=="projects/{project}/databases/{database}"'
-# Firestore is to remove sessions that have ended.
-gcloud firestore fields ttls update expires_at --enable-ttl {field}
-# Nobody queries by these fields: their indexes would only cost time and storage.
-gcloud firestore indexes fields update payload --disable-indexes {field}
-gcloud firestore indexes fields update expires_at --disable-indexes {field}
-gcloud firestore indexes fields update ttl_ms --disable-indexes {field}
-"""
 
 
 class FirestoreStorage(EncodedStorage[V]):
@@ -114,8 +101,9 @@ class FirestoreStorage(EncodedStorage[V]):
             self._place = Place(firestore.project, "", check_collection(collection or "satchel_sessions"))
             self._line = Line(firestore)
         else:
-            kind = f"{type(firestore).__module__}.{type(firestore).__name__}"
-            raise ConfigurationError(f"FirestoreStorage takes a URL or an AsyncClient of the driver's, not {kind}")
+            raise ConfigurationError(
+                f"FirestoreStorage takes a URL or an AsyncClient of the driver's, not {kind_of(firestore)}"
+            )
         super().__init__(where=self._place.where, **options)
         # The driver's deadline comes a little before ours, so that a connection that is silent is known for one.
         self._sending: dict[str, Any] = {"retry": None, "timeout": self.timeout.total_seconds() * 0.9}
@@ -232,51 +220,11 @@ class FirestoreStorage(EncodedStorage[V]):
 
     def schema(self) -> str:
         """Return the commands that give a bot its rights, and Firestore the task to remove what has ended."""
-        project, database = self._place.project or "PROJECT", self._place.database or "DATABASE"
-        group = self._place.collection.rpartition("/")[2]
-        field = f"--collection-group={quote(group)} --database={quote(database)} --project={project}"
-        return _SCHEMA.format(project=project, database=database, field=field)
+        return commands(self._place)
 
     def translate(self, error: Exception) -> StorageError | None:
-        """Say what a status of gRPC's means, as the driver raises it (https://cloud.google.com/apis/design/errors)."""
-        text = str(error.args[0] if error.args else error).partition("\n")[0]
-        match error:
-            case credentials.TransportError():
-                return StorageUnavailableError(f"{self.where} cannot be asked: whoever gives tokens cannot be reached")
-            case credentials.GoogleAuthError():
-                return ConfigurationError(f"{self.where} cannot be asked: {text}")
-            case driver.ServiceUnavailable():
-                return self._unreachable(text)
-            case driver.GatewayTimeout():
-                return StorageUnavailableError(f"{self.where} did not answer in time")
-            case driver.ServerError() | driver.Cancelled() | driver.Aborted():
-                return StorageUnavailableError(f"{self.where} did not finish: {text}")
-            case driver.TooManyRequests():
-                return StorageUnavailableError(f"{self.where} takes no more for now: {text}")
-            case driver.Unauthenticated():
-                return ConfigurationError(f"{self.where} does not take the credentials")
-            case driver.Forbidden():
-                return ConfigurationError(f"{self.where} forbids it: {text}")
-            case driver.NotFound():
-                return ConfigurationError(f"{self.where} does not exist: {text}")
-            case driver.FailedPrecondition():  # of a condition that we made, `_commit` knows
-                return ConfigurationError(f"{self.where} cannot be used: {text}")
-            case driver.GoogleAPICallError():
-                return StorageError(f"{self.where} failed: {type(error).__name__}")
-        return None
-
-    def _unreachable(self, text: str) -> StorageError:
-        if "CERTIFICATE_VERIFY_FAILED" in text or "Peer name" in text:
-            return ConfigurationError(f"{self.where} has no certificate to trust")
-        if "handshake failed" in text:
-            return ConfigurationError(f"{self.where} does not speak TLS as asked")
-        if "http1.x" in text:
-            return ConfigurationError(f"{self.where} does not speak the protocol of Firestore")
-        if any(code in text for code in ("invalid_grant", "invalid_client", "unauthorized_client")):
-            return ConfigurationError(f"{self.where} cannot be asked: the credentials are not valid any more")
-        if "metadata from plugin" in text:
-            return StorageUnavailableError(f"{self.where} cannot be asked: whoever gives tokens cannot be reached")
-        return StorageUnavailableError(f"{self.where} cannot be reached: {text.rpartition(': ')[2].rstrip(']')}")
+        """Say what a status of gRPC's means, as the driver raises it."""
+        return translate(error, self.where)
 
     # In between.
 

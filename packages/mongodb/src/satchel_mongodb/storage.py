@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any, Final, Self, Unpack
 
 from bson.codec_options import CodecOptions
-from bson.errors import InvalidBSON
 from pymongo import AsyncMongoClient, DeleteOne, UpdateOne
 from pymongo import errors as driver
 from pymongo.read_preferences import ReadPreference
@@ -22,12 +21,12 @@ from satchel import (
     Payload,
     StorageError,
     StorageOptions,
-    StorageUnavailableError,
 )
-from satchel.adapter import logger
+from satchel.adapter import kind_of, logger
 from satchel.keys import after
 from satchel.storage import V
 from satchel_mongodb.clients import READ, WRITE, connect, where
+from satchel_mongodb.errors import translate
 
 # In the words of aggregation, as $$NOW, the clock of the server, is only known to these. What is no date never ends,
 # to the TTL index either.
@@ -40,40 +39,6 @@ _FIELDS_AND_END: Final = {**_FIELDS, "ended": _ENDED}
 _NO_VERSION: Final = "none"  # of a document that others wrote
 _PAGE: Final = 500  # names in one answer
 _NAMES: Final = 5000  # names in one question: it is a document, too, of 16 MiB at most
-
-# https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
-_MISTAKEN: Final = {
-    20: "is a collection of a kind that cannot hold sessions",  # IllegalOperation: say, capped
-    59: "is a server without a command that sessions need",  # CommandNotFound
-    73: "is not a name that the server takes",  # InvalidNamespace
-    85: "has an index on expires_at that removes nothing: drop it",  # IndexOptionsConflict
-    86: "has another index of the name expires_at_1: drop it",  # IndexKeySpecsConflict
-    121: "has a validator that refuses sessions",  # DocumentValidationFailure
-    166: "is a view, not a collection",  # CommandNotSupportedOnView
-}
-_PASSING: Final = frozenset(
-    (
-        6,  # HostUnreachable
-        7,  # HostNotFound
-        50,  # MaxTimeMSExpired
-        64,  # WriteConcernFailed
-        89,  # NetworkTimeout
-        91,  # ShutdownInProgress
-        112,  # WriteConflict
-        133,  # FailedToSatisfyReadPreference
-        175,  # QueryPlanKilled
-        189,  # PrimarySteppedDown
-        202,  # NetworkInterfaceExceededTimeLimit
-        262,  # ExceededTimeLimit
-        9001,  # SocketException
-        10107,  # NotWritablePrimary
-        11600,  # InterruptedAtShutdown
-        11602,  # InterruptedDueToReplStateChange
-        13435,  # NotPrimaryNoSecondaryOk
-        13436,  # NotPrimaryOrSecondary
-        14031,  # OutOfDiskSpace
-    )
-)
 
 
 class MongoDBStorage(EncodedStorage[V]):
@@ -116,8 +81,7 @@ class MongoDBStorage(EncodedStorage[V]):
             mongodb, said, options = connect(mongodb, options)
             collection = said if collection is None else collection
         elif not isinstance(mongodb, AsyncMongoClient):
-            kind = f"{type(mongodb).__module__}.{type(mongodb).__name__}"
-            raise ConfigurationError(f"MongoDBStorage takes a URL or an AsyncMongoClient, not {kind}")
+            raise ConfigurationError(f"MongoDBStorage takes a URL or an AsyncMongoClient, not {kind_of(mongodb)}")
         collection = "satchel_sessions" if collection is None else collection
         named = mongodb.get_default_database("satchel").name if database is None else database
         try:
@@ -253,66 +217,7 @@ class MongoDBStorage(EncodedStorage[V]):
 
     def translate(self, error: Exception) -> StorageError | None:
         """Say what an error of the driver's, or the code of one of the server's, means."""
-        match error:
-            case driver.ServerSelectionTimeoutError():
-                return self._unreachable()
-            case TimeoutError() if not self._client.topology_description.has_writable_server():
-                return self._unreachable()  # ours was faster than the driver's
-            case driver.NotPrimaryError():
-                return StorageUnavailableError(f"{self.where} has no primary at the moment")
-            case driver.WaitQueueTimeoutError():
-                return StorageUnavailableError(f"{self.where} has no connection to spare")
-            case driver.NetworkTimeout():
-                return StorageUnavailableError(f"{self.where} did not answer in time")
-            case driver.ConnectionFailure():
-                return StorageUnavailableError(f"{self.where} closed the connection")
-            case driver.OperationFailure():
-                return self._refused(error)
-            case driver.ConfigurationError():
-                if type(error.__cause__).__module__.startswith("dns."):
-                    return StorageUnavailableError(f"{self.where} cannot be found in the DNS: {error}")
-                return ConfigurationError(f"{self.where} cannot be used: {error}")
-            case driver.InvalidOperation():
-                return ConfigurationError(f"{self.where} cannot be used: its client is closed")
-            case InvalidBSON():
-                return CorruptValueError(f"{self.where} holds a document that is not BSON")
-            case RuntimeError() if "event loop" in str(error):
-                return ConfigurationError(f"{self.where} has a client that belongs to another event loop")
-        return None
-
-    def _unreachable(self) -> StorageError:
-        """Say what the driver knows of the servers, none of which will do."""
-        servers = self._client.topology_description.server_descriptions().values()
-        if not servers:  # it has turned them all down
-            return ConfigurationError(f"{self.where} is no replica set of the name given")
-        if any(server.is_server_type_known for server in servers):
-            return StorageUnavailableError(f"{self.where} has no primary at the moment")
-        for error in (server.error for server in servers if server.error is not None):
-            reason = str(error).partition(" (configured timeouts")[0].rstrip(": ")
-            if isinstance(error, driver.ProtocolError):
-                return ConfigurationError(f"{self.where} does not speak the protocol of MongoDB")
-            if "configured to connect" in reason:
-                return ConfigurationError(f"{self.where} is no replica set of the name given")
-            if "CERTIFICATE_VERIFY_FAILED" in reason or "doesn't match" in reason:
-                return ConfigurationError(f"{self.where} has no certificate to trust: {reason}")
-            if "SSL" in reason:
-                return ConfigurationError(f"{self.where} does not speak TLS as asked: {reason}")
-            return StorageUnavailableError(f"{self.where} cannot be reached: {reason}")
-        return StorageUnavailableError(f"{self.where} did not answer in time")
-
-    def _refused(self, error: driver.OperationFailure) -> StorageError:
-        details = error.details or {}
-        inside = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]  # of a bulk write
-        code = inside[0].get("code") if inside else error.code
-        if code == 18 or (code == 8000 and "auth" in str(error)):  # AuthenticationFailed, and Atlas's word for it
-            return ConfigurationError(f"{self.where} does not take the user name and password given")
-        if code == 13:  # Unauthorized
-            return ConfigurationError(f"{self.where} forbids its user something; `satchel schema` prints what it needs")
-        if code in _MISTAKEN:
-            return ConfigurationError(f"{self.where} {_MISTAKEN[code]}")
-        if code in _PASSING or isinstance(error, driver.WriteConcernError) or error.timeout:
-            return StorageUnavailableError(f"{self.where} cannot do it now: {details.get('codeName', code)}")
-        return StorageError(f"{self.where} failed: {details.get('codeName', code)}")
+        return translate(error, self._client, self.where)
 
     async def _find(self, name: str) -> dict[str, Any] | None:
         """Find what has not ended. A filter by nothing but _id is the fastest, so the end is a field to look at."""

@@ -4,16 +4,14 @@ import asyncio
 import json
 import logging
 import random
-import re
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Self, Unpack, cast
 
-import psycopg
 from psycopg import AsyncCursor, errors
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool
 
 from satchel import (
     ANY,
@@ -21,21 +19,19 @@ from satchel import (
     Capabilities,
     Codec,
     ConfigurationError,
-    CorruptValueError,
     EncodedStorage,
     Expected,
     Payload,
     StorageError,
     StorageOptions,
-    StorageUnavailableError,
-    UnsupportedValueError,
 )
-from satchel.adapter import milliseconds
+from satchel.adapter import kind_of, milliseconds
 from satchel.keys import after
 from satchel.storage import V
 from satchel.threads import positive
 from satchel.urls import boolean
 from satchel_postgres.connections import Lent, Made, Threshold, read_url
+from satchel_postgres.errors import translate
 from satchel_postgres.jsonb import LONGEST, JsonbCodec
 from satchel_postgres.running import Runner, rows, value
 from satchel_postgres.statements import JSONB, Statements
@@ -45,13 +41,6 @@ logger = logging.getLogger("satchel")
 _PAGE: Final = 500  # names in one round trip of a listing
 _PURGE: Final = 1000  # rows that one statement of a purge removes
 _PURGE_EVERY: Final = 60.0  # seconds between two purges that a write sets off
-# What libpq and servers say, in English, of what does not pass by itself.
-_WRONG: Final = re.compile(
-    "authentication failed|password supplied|pg_hba|does not exist|no such (user|database)|not permitted"
-    "|[Pp]ermission denied|certificate|SSL error: (?!unexpected eof)|weak sslmode|invalid [a-z_ ]*(value|number)"
-    "|bad value|definition of service|received invalid response|expected authentication|startup parameter"
-    "|ProactorEventLoop"
-)
 
 
 class PostgresStorage(EncodedStorage[V]):
@@ -112,9 +101,8 @@ class PostgresStorage(EncodedStorage[V]):
             seconds = milliseconds("timeout", options.get("timeout", timedelta(seconds=10))) / 1000
             connections: Made | Lent = Made(said, most, seconds, threshold)
         elif not isinstance(postgres, AsyncConnectionPool):
-            kind = f"{type(postgres).__module__}.{type(postgres).__name__}"
             raise ConfigurationError(
-                f"PostgresStorage takes a URL or an AsyncConnectionPool of psycopg_pool, not {kind}"
+                f"PostgresStorage takes a URL or an AsyncConnectionPool of psycopg_pool, not {kind_of(postgres)}"
             )
         elif max_connections is not None or prepare_threshold != "auto":
             raise ConfigurationError("a pool has its own max_size, and prepare_threshold among the kwargs it was given")
@@ -227,53 +215,8 @@ class PostgresStorage(EncodedStorage[V]):
         return self._sql.schema() + self._sql.grants(self._connections.user or "satchel")
 
     def translate(self, error: Exception) -> StorageError | None:
-        """Say what a SQLSTATE means (Documentation, "Appendix A. PostgreSQL Error Codes"), or a failure to connect."""
-        match error:
-            case PoolClosed():
-                return ConfigurationError(f"{self.where} cannot be used: {error}")
-            case PoolTimeout() | TooManyRequests():
-                return StorageUnavailableError(
-                    f"{self.where} cannot be reached, or has no connection to spare: {error}"
-                )
-            case errors.InsufficientPrivilege():
-                return ConfigurationError(f"{self.where} forbids its user something: {error.diag.message_primary}")
-            case errors.UndefinedTable() | errors.UndefinedColumn() | errors.InvalidSchemaName():
-                return ConfigurationError(f"{self.where} lacks something: {error.diag.message_primary}")
-            case errors.InvalidSqlStatementName() | errors.DuplicatePreparedStatement():
-                return ConfigurationError(f"{self.where} is a pooler, which needs prepare_threshold=None")
-            case errors.UntranslatableCharacter() | errors.NumericValueOutOfRange():
-                return UnsupportedValueError("has something that a column of jsonb cannot hold")
-            case errors.ReadOnlySqlTransaction():
-                return StorageUnavailableError(f"{self.where} takes no writes: it is a standby, or set to read only")
-            case errors.QueryCanceled() | errors.LockNotAvailable():
-                return StorageUnavailableError(f"{self.where} gave up a statement: {error.diag.message_primary}")
-            case errors.DataCorrupted() | errors.IndexCorrupted():
-                return CorruptValueError(f"{self.where} is damaged: {type(error).__name__}")
-            case psycopg.Error() if error.sqlstate is None:
-                return self._disconnected(error)
-            case psycopg.Error():
-                return self._of_class(str(error.sqlstate), type(error).__name__)
-        return None
-
-    def _of_class(self, code: str, name: str) -> StorageError:
-        """Return the error for a SQLSTATE by its class, which is its first two characters."""
-        if code[:2] in ("08", "40", "53", "55", "57", "58"):
-            return StorageUnavailableError(f"{self.where} cannot do it now: {name} ({code})")
-        if code[:2] in ("28", "3D", "42"):
-            return ConfigurationError(f"{self.where} refuses: {name} ({code})")
-        return StorageError(f"{self.where} failed: {name} ({code})")
-
-    def _disconnected(self, error: psycopg.Error) -> StorageError:
-        """Tell apart what an operator has to mend from what passes: there is only libpq's text to tell it by."""
-        first = str(error).partition("\n")[0]
-        reason = first.rpartition(" failed: ")[2].removeprefix("connection is bad: ").removeprefix("FATAL:").strip()
-        if "does not support SSL" in first:
-            return ConfigurationError(f"{self.where} offers no TLS: if the network can be trusted, say sslmode=disable")
-        if _WRONG.search(first):
-            return ConfigurationError(f"{self.where} cannot be used like this: {reason}")
-        if "closed" in first or "SYSCALL" in first or " eof " in first:
-            return StorageUnavailableError(f"{self.where} closed the connection")
-        return StorageUnavailableError(f"{self.where} cannot be reached: {reason}")
+        """Say what a SQLSTATE means, or a failure to connect."""
+        return translate(error, self.where)
 
     async def _look(self) -> dict[str, str] | None:
         """Return the types of the table's columns, or None if it is not there, having looked at the server."""

@@ -2,33 +2,30 @@
 
 import hashlib
 import re
-import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Self, TypeVar, Unpack
 
-from redis import exceptions as driver
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.sentinel import MasterNotFoundError, SentinelConnectionPool
+from redis.asyncio.sentinel import SentinelConnectionPool
 
 from satchel import (
     ANY,
     Capabilities,
     ConfigurationError,
-    CorruptValueError,
     EncodedStorage,
     Expected,
     Payload,
     StorageError,
     StorageOptions,
-    StorageUnavailableError,
 )
-from satchel.adapter import milliseconds
+from satchel.adapter import kind_of, milliseconds
 from satchel.settling import together
 from satchel.storage import V
 from satchel.threads import positive
 from satchel_redis.clients import bound, connect, where
 from satchel_redis.commands import Commands
+from satchel_redis.errors import translate
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
@@ -124,8 +121,7 @@ class RedisStorage(EncodedStorage[V]):
         if isinstance(redis, str):
             redis, numbers, options = connect(redis, numbers, options)
         elif not isinstance(redis, Redis | RedisCluster):
-            kind = f"{type(redis).__module__}.{type(redis).__name__}"
-            raise ConfigurationError(f"RedisStorage takes a URL or a client of redis.asyncio, not {kind}")
+            raise ConfigurationError(f"RedisStorage takes a URL or a client of redis.asyncio, not {kind_of(redis)}")
         connections = numbers["max_connections"]
         most = positive("max_connections", 50 if connections is None else connections)
         self._wait_replicas = _count("wait_replicas", numbers["wait_replicas"] or 0)
@@ -250,68 +246,11 @@ class RedisStorage(EncodedStorage[V]):
 
     def translate(self, error: Exception) -> StorageError | None:
         """Say what an error of the driver's, or the code that starts an error of the server's, means."""
-        if isinstance(error, driver.RedisClusterException) and isinstance(error.__cause__, Exception):
-            return self.translate(error.__cause__)  # what its last node said
-        if not isinstance(error, driver.RedisError | driver.RedisClusterException):
-            return None
-        text = str(error)
-        code = text.split(" ", 1)[0]
-        match error:
-            case driver.AuthenticationError() | driver.AuthorizationError():
-                return ConfigurationError(f"{self.where} does not take the user name and password given")
-            case driver.NoPermissionError():
-                return ConfigurationError(f"{self.where} forbids its user a command or key: {text}")
-            case driver.InvalidResponse():
-                return ConfigurationError(f"{self.where} does not speak the protocol of Redis")
-            case driver.AskError():
-                return ConfigurationError(f"{self.where} is one node of a Cluster: use redis+cluster://")
-            case MasterNotFoundError():
-                return StorageUnavailableError(f"{self.where}: no Sentinel knows of a master that works")
-            case driver.BusyLoadingError():
-                return StorageUnavailableError(f"{self.where} is still loading its data")
-            case driver.OutOfMemoryError():
-                return StorageUnavailableError(f"{self.where} has reached its maxmemory")
-            case driver.ReadOnlyError():
-                return StorageUnavailableError(f"{self.where} is a replica, which takes no writes")
-            case driver.TimeoutError():
-                return StorageUnavailableError(f"{self.where} did not answer in time")
-            case driver.ConnectionError():
-                return self._unreachable(error)
-            case driver.ClusterError() | driver.TryAgainError() | driver.SlotNotCoveredError():
-                return StorageUnavailableError(f"{self.where} is in transition: {type(error).__name__}")
-        if "WRONGTYPE" in text:
-            return CorruptValueError(f"{self.where} holds something else than a string under this key")
-        if "DB index" in text or "SELECT is not allowed" in text:
-            return ConfigurationError(f"{self.where} has no such database")
-        if "can't run this command" in text or "ACL failure" in text or "unknown command" in text or code == "DENIED":
-            return ConfigurationError(f"{self.where} forbids a command, or does not have it")
-        if "cluster mode" in text.lower() or "cluster support disabled" in text:
-            return ConfigurationError(f"{self.where} is no Cluster: use redis://")
-        if code in ("BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE"):
-            return StorageUnavailableError(f"{self.where} takes no writes now: {code}")
-        return StorageError(f"{self.where} failed: {code if code.isupper() else type(error).__name__}")
-
-    def _unreachable(self, error: Exception) -> StorageError:
-        if (untrusted := _in_chain(error, ssl.SSLCertVerificationError)) is not None:
-            return ConfigurationError(f"{self.where} has no certificate to trust: {untrusted.verify_message}")
-        if (insecure := _in_chain(error, ssl.SSLError)) is not None:
-            return ConfigurationError(f"{self.where} does not speak TLS as asked: {insecure.reason}")
-        if (cause := _in_chain(error, OSError)) is not None:
-            return StorageUnavailableError(f"{self.where} cannot be reached: {cause.strerror or cause}")
-        if isinstance(error, driver.MaxConnectionsError) or "max number of clients" in str(error):
-            return StorageUnavailableError(f"{self.where} has no connection to spare")
-        return StorageUnavailableError(f"{self.where} closed the connection")
+        return translate(error, self.where)
 
     @property
     def _lifetime(self) -> bytes:
         return b"" if self.ttl_ms is None else b"%d" % self.ttl_ms
-
-
-def _in_chain(error: BaseException | None, kind: type[E]) -> E | None:
-    """Return the first error of a kind among those that led to `error`."""
-    while error is not None and not isinstance(error, kind):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def _count(name: str, number: int) -> int:

@@ -1,10 +1,8 @@
 """Sessions in S3, or what speaks its protocol: an object per session, changed only if its ETag is the expected one."""
 
-import json
 import logging
 import re
 import secrets
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
@@ -26,10 +24,12 @@ from satchel import (
     StorageURL,
 )
 from satchel.aws import AWS, code_of, place_of, take_options, translate
+from satchel.clock import now
 from satchel.settling import together
 from satchel.storage import V
 from satchel_s3.keys import Keys, quoted, unquoted
 from satchel_s3.objects import Condition, Objects, etag_of
+from satchel_s3.schema import policy
 
 logger = logging.getLogger("satchel")
 
@@ -211,34 +211,11 @@ class S3Storage(EncodedStorage[V]):
                     return ConfigurationError(f"{self.where} is in a bucket of somebody else's")
                 case "OperationAborted":
                     return StorageUnavailableError(f"{self.where} is busy with another change")
-        found = translate(error, self.where)
-        if found is None and isinstance(error, ClientError):
-            return StorageError(f"{self.where} failed: {code_of(error)}")
-        return found
+        return translate(error, self.where)
 
     def schema(self) -> str:
         """Return the policy for a user that may do what the storage does, and the rule that removes what has ended."""
-        is_point = self._bucket.startswith("arn:")
-        bucket = self._bucket if is_point else f"arn:aws:s3:::{self._bucket}"
-        objects = f"{bucket}/{'object/' if is_point else ''}{self._root}*"
-        allowed = [
-            {"Action": ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], "Resource": objects},
-            # Also for reading: without it, what is not there is answered with 403.
-            {"Action": ["s3:ListBucket"], "Resource": bucket},
-        ]
-        statements = [{"Effect": "Allow", **statement} for statement in allowed]
-        found: dict[str, Any] = {"Policy": {"Version": "2012-10-17", "Statement": statements}}
-        if self.ttl is not None:
-            # Writes and touches make an object anew, so its age is the time since the last.
-            days = -(self.ttl // -timedelta(days=1)) + 1
-            rule = {
-                "ID": "satchel",
-                "Status": "Enabled",
-                "Filter": {"Prefix": self._root},
-                "Expiration": {"Days": days},
-            }
-            found["LifecycleConfiguration"] = {"Rules": [rule]}
-        return json.dumps(found, indent=2) + "\n"
+        return policy(self._bucket, self._root, self.ttl)
 
     async def _try_conditions(self) -> None:
         """Take back what is declared of versions if the server does not heed the conditions that they need."""
@@ -259,7 +236,7 @@ class S3Storage(EncodedStorage[V]):
         version = _VERSION.fullmatch(expected)
         if version is None:
             return None
-        if version["end"] and int(version["end"]) <= _now():  # unless it was touched since
+        if version["end"] and int(version["end"]) <= now():  # unless it was touched since
             return await self._condition_now(name, expected)
         return {"IfMatch": version["etag"]}
 
@@ -288,7 +265,7 @@ class S3Storage(EncodedStorage[V]):
         """Write an object and return it, or None if the condition does not hold."""
         key = self._keys.key(name)
         metadata = {} if self._keys.name(key) is not None else {"name": quoted(name)}
-        end = None if self.ttl_ms is None else _now() + self.ttl_ms + 1  # now is cut to the millisecond
+        end = None if self.ttl_ms is None else now() + self.ttl_ms + 1  # now is cut to the millisecond
         body = payload
         if end is not None:
             # The ETag is of the body, so the end is there, too: what was touched, or written again, has another.
@@ -322,7 +299,7 @@ class S3Storage(EncodedStorage[V]):
 
     def _has_ended(self, head: Mapping[str, Any] | None) -> bool:
         end = None if head is None else self._end(head)
-        return end is not None and end <= _now()
+        return end is not None and end <= now()
 
     def _version(self, found: "_Found") -> str:
         return f"{found.etag}.{'' if found.end is None else found.end}.{self.version_of(found.payload)}"
@@ -338,8 +315,4 @@ class _Found(NamedTuple):
     @property
     def has_ended(self) -> bool:
         """Whether it counts as absent."""
-        return self.end is not None and self.end <= _now()
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+        return self.end is not None and self.end <= now()

@@ -24,6 +24,7 @@ from satchel import (
     StorageURL,
     Threads,
 )
+from satchel.clock import now
 from satchel.keys import after
 from satchel.storage import V
 
@@ -151,7 +152,7 @@ class SQLiteStorage(EncodedStorage[V]):
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
         """Select 500 names at a time, in order."""
         start, end = prefix, after(prefix)
-        while page := await self._thread.run(self._page, {"start": start, "end": end, "now": _now()}):
+        while page := await self._thread.run(self._page, {"start": start, "end": end, "now": now()}):
             yield page
             start = page[-1] + "\x01"  # names have no control characters, so nothing is between
 
@@ -284,9 +285,9 @@ class SQLiteStorage(EncodedStorage[V]):
 
     def _of(self, name: str, column: str | bytes | None = None, expected: Expected = ANY) -> dict[str, Any]:
         """Return the parameters of a statement about one row."""
-        now = _now()
-        end = None if self.ttl_ms is None else now + self.ttl_ms + 1  # now is cut to the millisecond
-        return {"key": name, "payload": column, "expires_at": end, "now": now, "expected": expected}
+        at = now()
+        end = None if self.ttl_ms is None else at + self.ttl_ms + 1  # now is cut to the millisecond
+        return {"key": name, "payload": column, "expires_at": end, "now": at, "expected": expected}
 
     def _column(self, payload: Payload) -> str | bytes:
         return payload.decode() if self.codec.is_text else payload
@@ -303,10 +304,6 @@ def _use_wal(database: sqlite3.Connection, deadline: float) -> None:
             time.sleep(0.005)
         else:
             return
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _bytes(column: str | bytes) -> Payload:

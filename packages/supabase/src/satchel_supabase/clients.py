@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from satchel import ConfigurationError, StorageURL
+from satchel.adapter import kind_of
 from satchel.threads import positive
 from satchel.urls import boolean
 
@@ -110,8 +111,7 @@ def checked(client: Any, of_clients: Mapping[str, object]) -> "AsyncClient":
     from supabase import AsyncClient
 
     if not isinstance(client, AsyncClient):
-        kind = f"{type(client).__module__}.{type(client).__name__}"
-        raise ConfigurationError(f"SupabaseStorage takes a URL or an AsyncClient of supabase, not {kind}")
+        raise ConfigurationError(f"SupabaseStorage takes a URL or an AsyncClient of supabase, not {kind_of(client)}")
     if given := [name for name, value in of_clients.items() if value is not None]:
         raise ConfigurationError(f"{' and '.join(given)} cannot be given with a client: it has its own")
     return client

@@ -3,7 +3,6 @@
 import binascii
 import hashlib
 import re
-import ssl
 from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
@@ -25,6 +24,7 @@ from satchel import (
     UnsupportedValueError,
 )
 from satchel.keys import after, show
+from satchel.network import unreachable
 from satchel.storage import V
 from satchel_supabase.clients import TABLE, Target, checked, parse, where, word
 from satchel_supabase.schema import sql
@@ -199,7 +199,7 @@ class SupabaseStorage(EncodedStorage[V]):
             case httpx.UnsupportedProtocol() | httpx.InvalidURL() | httpx.ProxyError():
                 return ConfigurationError(f"{self.where} cannot be asked: {_line(str(error))}")
             case httpx.TransportError():
-                return self._unreachable(error)
+                return unreachable(error, self.where) or StorageUnavailableError(f"{self.where} closed the connection")
             case RuntimeError() if "client has been closed" in str(error):
                 return ConfigurationError(f"{self.where} has a client that was closed")
         return None
@@ -227,15 +227,6 @@ class SupabaseStorage(EncodedStorage[V]):
         if not code or _DOWN.fullmatch(code):
             return StorageUnavailableError(f"{self.where} cannot do it now: {said}")
         return StorageError(f"{self.where} failed: {name}")
-
-    def _unreachable(self, error: Exception) -> StorageError:
-        if (untrusted := _in_chain(error, ssl.SSLCertVerificationError)) is not None:
-            return ConfigurationError(f"{self.where} has no certificate to trust: {untrusted.verify_message}")
-        if (insecure := _in_chain(error, ssl.SSLError)) is not None:
-            return ConfigurationError(f"{self.where} does not speak TLS as asked: {insecure.reason}")
-        if (cause := _in_chain(error, OSError)) is not None:
-            return StorageUnavailableError(f"{self.where} cannot be reached: {cause.strerror or cause}")
-        return StorageUnavailableError(f"{self.where} closed the connection")
 
     # In between.
 
@@ -292,10 +283,3 @@ def _digest(expected: Expected) -> str | None:
 def _line(text: str | None) -> str:
     """Return the first line of a message."""
     return (text or "").partition("\n")[0][:200]
-
-
-def _in_chain(error: BaseException | None, kind: type[E]) -> E | None:
-    """Return the first error of a kind among those that led to `error`."""
-    while error is not None and not isinstance(error, kind):
-        error = error.__cause__ or error.__context__
-    return error

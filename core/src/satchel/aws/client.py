@@ -1,12 +1,8 @@
-"""What adapters over boto3 share: a client made and used in threads, requests that are sent once, errors in words.
-
-Core itself never imports this module, and does not depend on boto3; the adapters that do, do.
-"""
+"""A client of boto3's, made and used in threads, whose requests are sent once."""
 
 import asyncio
 import random
 import re
-import ssl
 import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -23,48 +19,16 @@ from botocore.exceptions import ClientError
 from botocore.loaders import create_loader
 from botocore.parsers import ResponseParserError
 
-from satchel.errors import ConfigurationError, StorageError, StorageUnavailableError
+from satchel.adapter import kind_of
+from satchel.aws.errors import THROTTLED, code_of
+from satchel.errors import ConfigurationError
 from satchel.threads import Threads, positive
 from satchel.urls import StorageURL
 
 T = TypeVar("T")
-E = TypeVar("E", bound=BaseException)
 
 MAX_CONNECTIONS: Final = 32
 
-# Refused before anything was done, so that the same request may be sent again:
-# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html and
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html
-THROTTLED: Final = frozenset(
-    {
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
-_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AccountProblem", "403"})
-_UNKNOWN: Final = frozenset(
-    {
-        "AuthFailure",
-        "IncompleteSignature",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "InvalidToken",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    }
-)
-_EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException"})
-_SKEWED: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed"})
-_ELSEWHERE: Final = frozenset(
-    {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
-)
 _DROPPED: Final = (driver.ConnectionClosedError, driver.IncompleteReadError, driver.ResponseStreamingError)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.025, 2.0  # seconds
@@ -178,8 +142,7 @@ class AWS:
         # The clients of aiobotocore derive from those of botocore, but return coroutines.
         foreign = any(kind.__module__.startswith("aiobotocore") for kind in type(inner).__mro__)
         if not isinstance(inner, BaseClient) or foreign:
-            kind = f"{type(client).__module__}.{type(client).__name__}"
-            raise ConfigurationError(f'client is one of boto3.client("{self._service}"), not {kind}')
+            raise ConfigurationError(f'client is one of boto3.client("{self._service}"), not {kind_of(client)}')
         if inner.meta.service_model.service_name != self._service:
             raise ConfigurationError(
                 f'client is one of boto3.client("{self._service}"), not of {inner.meta.service_model.service_name}'
@@ -307,70 +270,6 @@ def place_of(client: object, region: str | None, endpoint_url: str | None) -> st
     return f"?endpoint_url={endpoint_url}" if endpoint_url else f"?region={region}" if region else ""
 
 
-def code_of(error: ClientError) -> str:
-    """Return the code of an error that a server answered with."""
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def translate(error: Exception, where: str) -> StorageError | None:
-    """Say what an error of botocore's means, or return None if that depends on the service."""
-    match error:
-        case ClientError():
-            return _refused(error, where)
-        case driver.NoCredentialsError() | driver.PartialCredentialsError() | driver.CredentialRetrievalError():
-            return ConfigurationError(
-                f"{where} needs AWS credentials, and none were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, or give the machine a role"
-            )
-        case driver.TokenRetrievalError() | driver.UnauthorizedSSOTokenError() | driver.SSOTokenLoadError():
-            return ConfigurationError(f"{where} needs a new login: aws sso login")
-        case driver.NoRegionError():
-            return ConfigurationError(f"{where} needs a region: region=, AWS_REGION, or one in the profile")
-        case driver.ProfileNotFound() | driver.ConfigNotFound() | driver.ConfigParseError():
-            return ConfigurationError(f"{where} cannot use the AWS configuration: {_line(error)}")
-        case driver.SSLError():
-            untrusted = _in_chain(error, ssl.SSLCertVerificationError)
-            why = untrusted.verify_message if untrusted else _line(error.kwargs.get("error"))
-            return ConfigurationError(f"{where} has no certificate to trust: {why}")
-        case driver.ConnectTimeoutError() | driver.ReadTimeoutError():
-            return StorageUnavailableError(f"{where} did not answer in time")
-        case driver.EndpointConnectionError() | driver.ProxyConnectionError():
-            cause = _in_chain(error.kwargs.get("error"), OSError)
-            return StorageUnavailableError(
-                f"{where} cannot be reached{f': {cause.strerror or cause}' if cause else ''}"
-            )
-        case driver.HTTPClientError() | driver.IncompleteReadError() | driver.ConnectionError():
-            return StorageUnavailableError(f"{where} closed the connection")
-        case ResponseParserError():
-            return StorageUnavailableError(f"{where} gives answers that make no sense")
-        case _:
-            return None
-
-
-def _refused(error: ClientError, where: str) -> StorageError | None:
-    code, status = code_of(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in THROTTLED:
-        return StorageUnavailableError(f"{where} is asked for more than it gives: {code}")
-    if code in _UNKNOWN:
-        return ConfigurationError(f"{where} does not take the AWS credentials given: {code}")
-    if code in _EXPIRED:
-        return ConfigurationError(f"{where} does not take the AWS credentials given any more: {code}")
-    if code in _SKEWED:
-        return ConfigurationError(f"{where} finds the clock of this machine wrong: {code}")
-    if code in _ELSEWHERE:
-        return ConfigurationError(f"{where} is in another region: {code}")
-    if code in _DENIED or "AccessDenied" in code:
-        said = error.response.get("Error", {}).get("Message") or ""
-        return ConfigurationError(
-            f"{where} forbids its user a call: {error.operation_name}. {_line(said)}".rstrip(". ")
-        )
-    if status == 403:
-        return ConfigurationError(f"{where} forbids its user a call: {error.operation_name} ({code})")
-    if status >= 500 or code in ("RequestTimeout", "RequestTimeoutException"):
-        return StorageUnavailableError(f"{where} has trouble: {code}")
-    return None
-
-
 def _check_endpoint(endpoint_url: str) -> None:
     wrong = ConfigurationError("endpoint_url is one such as http://localhost:8000")
     try:
@@ -382,17 +281,3 @@ def _check_endpoint(endpoint_url: str) -> None:
         raise wrong
     if "@" in parts.netloc:
         raise ConfigurationError("endpoint_url holds no user and password: credentials come from the environment")
-
-
-def _in_chain(error: BaseException | None, kind: type[E]) -> E | None:
-    """Return the first error of a kind among those that led to `error`."""
-    while error is not None and not isinstance(error, kind):
-        inner = getattr(error, "reason", None)  # urllib3 keeps it there
-        error = inner if isinstance(inner, BaseException) else error.__cause__ or error.__context__
-    return error
-
-
-def _line(text: object) -> str:
-    """Return what a driver or a server says on one line, shortened."""
-    line = " ".join(str(text).split())
-    return line if len(line) <= 300 else line[:297] + "..."
