@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict, cast
 
+from satchel.clock import now
 from satchel.codecs import JSON
-from satchel.envelope import now
 from satchel.errors import CorruptValueError, SessionError
 from satchel.keys import show
 from satchel.session import Session

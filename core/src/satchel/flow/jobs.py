@@ -12,7 +12,7 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import Any, Final, Protocol, cast
 
-from satchel.envelope import now
+from satchel.clock import now
 from satchel.errors import ConfigurationError, ConflictError, CorruptValueError, StorageError
 from satchel.flow.scheduling import Job, due_ms
 from satchel.keys import check_key, show

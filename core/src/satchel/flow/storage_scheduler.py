@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from satchel.adapter import milliseconds
-from satchel.envelope import now
+from satchel.clock import now
 from satchel.errors import CorruptValueError, FlowError, StorageError
 from satchel.flow.agenda import Agenda
 from satchel.flow.failures import Verdict, judged
