@@ -82,8 +82,8 @@ class EncodedStorage(Generic[V]):
 
     Every adapter: `get`, `put`, `drop`. Expiring: `renew`, and `purge` where the backend does not remove what is dead.
     Listing: `pages`. Batch: `get_many`, `put_many`, `drop_many`. Transactional: `put_records`. As needed: `open`,
-    `close`, `translate`, `get_versioned`, `get_records`, `schema`. Methods whose capability is not declared are hidden,
-    so `isinstance(storage, Listing)` and the declaration always agree.
+    `close`, `translate`, `get_versioned`, `get_records`, `schema`, `about`. Methods whose capability is not
+    declared are hidden, so `isinstance(storage, Listing)` and the declaration always agree.
 
     Hooks see *names*: printable, non-empty strings that stand for a namespace and a key, injectively. They may raise
     whatever the driver raises; `translate` says what that means.
@@ -96,6 +96,7 @@ class EncodedStorage(Generic[V]):
         timeout: how long any call may take.
         create: whether `open` may create what is missing.
         where: the backend as messages name it, without secrets: `redis://localhost:6379/0`.
+        namespace: what keeps its records apart from those of other bots.
         loop_bound: the driver's connections belong to the event loop that opened them.
         local: no call waits for anything, so no timeout is needed.
     """
@@ -126,6 +127,7 @@ class EncodedStorage(Generic[V]):
         create: bool = True,
     ) -> None:
         self.where = where
+        self.namespace = namespace
         self.codec = codec
         self.ttl = ttl
         self.timeout = timeout
@@ -244,6 +246,10 @@ class EncodedStorage(Generic[V]):
         """Connect, and create what is needed; harmless to repeat, and when several processes do it at once."""
         await self._call(_nothing)
 
+    async def server_version(self) -> str:
+        """Return what the backend is, with its version: `Redis 8.2.1`; "" if it does not say."""
+        return await self._call(self.about)
+
     async def aclose(self) -> None:
         """Release everything that the storage made itself. Any later call raises `StorageClosedError`."""
         if self._closed:
@@ -340,6 +346,10 @@ class EncodedStorage(Generic[V]):
             the new version of every name that was stored, or None, with nothing changed, on a mismatch.
         """
         raise NotImplementedError
+
+    async def about(self) -> str:
+        """Ask the backend what it is, and which version."""
+        return ""
 
     def translate(self, error: Exception) -> StorageError | None:
         """Return the error of ours for one of the driver's, or None for one that is not known.

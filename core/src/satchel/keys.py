@@ -51,6 +51,11 @@ def session_key(*parts: str | int) -> str:
     return check_key(":".join(escape_part(str(part)) for part in parts))
 
 
+def key_parts(key: str) -> tuple[str, ...]:
+    """Return the parts that `session_key` made `key` of, numbers as their digits."""
+    return tuple(unescape(part) for part in key.split(":"))
+
+
 def per_chat(update: Any) -> str | None:
     """Return the key of the chat that `update` belongs to (`chat:42`), or None if it has none.
 

@@ -1,28 +1,25 @@
 """The commands of `satchel`."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from satchel.adapter import EncodedStorage
+from satchel.cli import doctor, moving, records, upkeep
 from satchel.cli.chat import chat as talk
 from satchel.cli.chat import default_url
-from satchel.errors import SatchelError
+from satchel.cli.common import CODES, Discreet, errors_in_one_line
 from satchel.urls import open_storage
 
 app = typer.Typer(
+    cls=Discreet,
     help="Sessions for chat bots: talk to one, look after their storage.",
+    epilog="Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in CODES.items()) + ".",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-URL = Annotated[str, typer.Argument(help="The storage, such as sqlite:///bot.db or redis://localhost.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -52,19 +49,16 @@ def chat(
         talk(open_storage(url or default_url()), user)
 
 
-@app.command()
-def schema(url: URL) -> None:
-    """Print what an administrator creates for a storage: tables, indexes, rights. Nothing is connected."""
-    with errors_in_one_line():
-        storage = open_storage(url)
-        text = storage.schema() if isinstance(storage, EncodedStorage) else ""
-        typer.echo(text.strip() or f"{url.split(':')[0]}: there is nothing to set up")
-
-
-@contextmanager
-def errors_in_one_line() -> Iterator[None]:
-    """End with exit code 1 and one line on stderr where Satchel raises."""
-    try:
-        yield
-    except SatchelError as error:
-        sys.exit(f"satchel: {error}")
+app.command()(records.keys)
+app.command()(records.get)
+app.command("set")(records.set_)
+app.command()(records.delete)
+app.command()(records.rename)
+app.command()(moving.copy)
+app.command()(moving.export)
+app.command("import")(moving.import_)
+app.command()(upkeep.erase)
+app.command()(upkeep.purge)
+app.command()(upkeep.migrate)
+app.command()(doctor.schema)
+app.command()(doctor.doctor)

@@ -195,7 +195,7 @@ def capabilities_of(storage: object) -> Capabilities:
 
 
 @asynccontextmanager
-async def closing(keys: AsyncIterator[str]) -> AsyncIterator[AsyncIterator[str]]:
+async def closing(keys: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
     """Close a listing at the end of the block, if it is one that can be closed."""
     try:
         yield keys

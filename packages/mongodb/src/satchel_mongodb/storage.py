@@ -215,6 +215,10 @@ class MongoDBStorage(EncodedStorage[V]):
         on = f"db.getSiblingDB({json.dumps(database)})"
         return "".join(f"{on}.runCommand({json.dumps(command)})\n" for command in commands)
 
+    async def about(self) -> str:
+        """Run buildInfo, which everybody may."""
+        return f"MongoDB {(await self._records.database.command('buildInfo'))['version']}"
+
     def translate(self, error: Exception) -> StorageError | None:
         """Say what an error of the driver's, or the code of one of the server's, means."""
         return translate(error, self._client, self.where)

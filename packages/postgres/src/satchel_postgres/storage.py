@@ -214,6 +214,10 @@ class PostgresStorage(EncodedStorage[V]):
         """Return the DDL that `create=False` expects, and the rights that are needed."""
         return self._sql.schema() + self._sql.grants(self._connections.user or "satchel")
 
+    async def about(self) -> str:
+        """SHOW server_version."""
+        return f"PostgreSQL {(value(await self._send(b'SHOW server_version')) or b'').decode()}"
+
     def translate(self, error: Exception) -> StorageError | None:
         """Say what a SQLSTATE means, or a failure to connect."""
         return translate(error, self.where)

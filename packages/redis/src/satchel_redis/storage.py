@@ -227,6 +227,13 @@ class RedisStorage(EncodedStorage[V]):
             return None
         return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
 
+    async def about(self) -> str:
+        """INFO of one primary, which a user with the rights of `schema` may not ask for."""
+        answer = await self._ask(b"", "INFO", "server")
+        lines = answer.decode().splitlines() if isinstance(answer, bytes) else [f"{k}:{v}" for k, v in answer.items()]
+        said = dict(line.split(":", 1) for line in lines if ":" in line)
+        return f"Valkey {said['valkey_version']}" if "valkey_version" in said else f"Redis {said['redis_version']}"
+
     def version_of(self, payload: Payload) -> str:
         """Return the SHA-1 of the payload, the only digest that a script on the server can compute.
 

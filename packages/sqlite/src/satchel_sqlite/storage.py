@@ -174,6 +174,10 @@ class SQLiteStorage(EncodedStorage[V]):
             return None
         return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
 
+    async def about(self) -> str:
+        """Name the library that is linked to this Python."""
+        return f"SQLite {sqlite3.sqlite_version}"
+
     def translate(self, error: Exception) -> StorageError | None:
         """Say what an SQLite result code means (https://sqlite.org/rescode.html)."""
         if not isinstance(error, sqlite3.Error):

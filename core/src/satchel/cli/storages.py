@@ -1,0 +1,123 @@
+"""The storages that commands are about: opened by a URL, or made by a function of the user's."""
+
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from satchel.codecs import JSON, Codec
+from satchel.errors import ConfigurationError
+from satchel.storage import Lifecycle, StorageAdapter
+from satchel.upkeep.verbatim import VERBATIM
+from satchel.urls import open_storage
+from satchel.wrappers.base import Inner, checked
+
+KEYS: Final = "SATCHEL_KEYS"
+"""The environment variable that holds keys of encryption."""
+
+
+_FACTORY: Final = re.compile(r"[\w.]+:[\w.]+")
+
+
+class Stored(StrEnum):
+    """How values are stored."""
+
+    JSON = "json"
+    COMPRESSED = "compressed"
+    ENCRYPTED = "encrypted"
+    BOTH = "compressed+encrypted"
+    RAW = "raw"
+
+
+_HELP: Final = f"How values are stored; the keys of what is encrypted are in {KEYS}."
+
+CodecOption = Annotated[Stored, typer.Option("--codec", help=_HELP)]
+AnyCodecOption = Annotated[
+    Stored,
+    typer.Option(
+        "--codec", help=f"{_HELP} Raw: what is compressed or encrypted passes through as it is; takes no keys."
+    ),
+]
+
+
+def make(storage: str, stored: Stored = Stored.JSON, **options: Any) -> StorageAdapter[Any]:
+    """Make the storage that an argument names; nothing is connected.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if "://" in storage:
+        codec = _codec(stored)
+        return open_storage(storage, **options | ({} if codec is JSON else {"codec": codec}))
+    if not _FACTORY.fullmatch(storage):
+        # It is not shown: it may be a URL with a slash too few, and a password.
+        raise ConfigurationError("a storage is a URL, such as sqlite:///bot.db, or MODULE:FACTORY, as in mybot.db:make")
+    if stored is not Stored.JSON:
+        raise ConfigurationError(f"--codec is for URLs: {storage} makes its storage with a codec of its own")
+    made: Any = load(storage)
+    return checked(made() if callable(made) else made)
+
+
+@asynccontextmanager
+async def opened(storage: str, stored: Stored = Stored.JSON, **options: Any) -> AsyncIterator[Inner[Any]]:
+    """Open the storage that an argument names, for the length of a block."""
+    async with using(make(storage, stored, **options)) as made:
+        yield made
+
+
+@asynccontextmanager
+async def using(storage: StorageAdapter[Any]) -> AsyncIterator[Inner[Any]]:
+    """Set a storage up, and close it at the end of the block."""
+    try:
+        if isinstance(storage, Lifecycle):
+            await storage.setup()
+        yield checked(storage)
+    finally:
+        if isinstance(storage, Lifecycle):
+            await storage.aclose()
+
+
+def existing(storage: str) -> Mapping[str, Any]:
+    """Return the options with which a storage is opened that has to be there: nothing is created for a wrong name."""
+    return {"create": False} if "://" in storage else {}
+
+
+def load(target: str) -> Any:
+    """Return what MODULE:NAME names; modules are looked for in the current folder first.
+
+    Raises:
+        ConfigurationError: it is not there.
+    """
+    module, colon, name = target.partition(":")
+    if not (module and colon and name):
+        raise ConfigurationError(f"{target!r} is not MODULE:NAME, as in mybot.storage:make")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"{target} is not there: {error}") from error
+    finally:
+        sys.path.pop(0)
+    return found
+
+
+def _codec(stored: Stored) -> Codec[Any]:
+    match stored:
+        case Stored.JSON:
+            return JSON
+        case Stored.COMPRESSED:
+            return JSON.compressed()
+        case Stored.RAW:
+            return VERBATIM
+    if not (keys := os.environ.get(KEYS)):
+        raise ConfigurationError(f"--codec {stored.value} takes the keys of encryption in {KEYS}, which is not set")
+    return (JSON.compressed() if stored is Stored.BOTH else JSON).encrypted(keys)
