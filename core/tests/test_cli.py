@@ -71,16 +71,16 @@ def test_bytes_that_are_no_text_are_taken_as_they_are_shown(satchel: Run) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "reason"),
+    ("arguments", "code", "reason"),
     [
-        (["nonsense://x"], "no storage is installed for nonsense://"),
-        (["sqlite:////no/such/folder/bot.db"], "folder /no/such/folder does not exist"),
-        (["memory://", "--as", "x" * 600], "the limit is 512"),
+        (["nonsense://x"], 1, "no storage is installed for nonsense://"),
+        (["sqlite:////no/such/folder/bot.db"], 1, "folder /no/such/folder does not exist"),
+        (["memory://", "--as", "x" * 600], 2, "the limit is 512"),
     ],
 )
-def test_what_cannot_work_is_said_in_one_line(satchel: Run, arguments: list[str], reason: str) -> None:
+def test_what_cannot_work_is_said_in_one_line(satchel: Run, arguments: list[str], code: int, reason: str) -> None:
     done = satchel("chat", *arguments, text="hi\n")
-    assert done.returncode == 1
+    assert done.returncode == code
     assert done.stdout == ""
     assert done.stderr.startswith("satchel: ")
     assert reason in done.stderr

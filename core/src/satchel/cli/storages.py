@@ -95,9 +95,9 @@ def load(target: str) -> Any:
     Raises:
         ConfigurationError: it is not there.
     """
-    module, colon, name = target.partition(":")
-    if not (module and colon and name):
-        raise ConfigurationError(f"{target!r} is not MODULE:NAME, as in mybot.storage:make")
+    if not _FACTORY.fullmatch(target):
+        raise ConfigurationError("what is in Python is named MODULE:NAME, as in mybot.storage:make")
+    module, _, name = target.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
         found: Any = import_module(module)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _AT_ONCE: Final = 4  # batches
 _SINGLES: Final = 16  # calls for one record each
-_FIRST, _MOST = 10, 100  # records of a batch
+_FIRST, _MOST = 2, 100  # records of a batch
 _BYTES: Final = 2 * 1024 * 1024  # of a batch, about; as objects of Python they take several times as much
 
 ENDS_READING: Final = (StorageUnavailableError, StorageClosedError)
@@ -102,17 +102,20 @@ class Batches:
                 if value is not None:
                     values[key] = value
 
-        await self.singly(read_one(key) for key in keys)
+        if len(keys) == 1:  # perhaps of a call that has its turn already, and would wait for itself
+            await read_one(*keys)
+        else:
+            await self.singly(read_one, keys)
         return values, errors
 
-    async def singly(self, calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-        """Await calls for one record each, not too many at once."""
+    async def singly(self, call: Callable[[K], Coroutine[Any, Any, None]], items: Iterable[K]) -> None:
+        """Await a call for each item, not too many at once."""
 
-        async def in_turn(call: Coroutine[Any, Any, T]) -> T:
+        async def in_turn(item: K) -> None:
             async with self._singles:
-                return await call
+                await call(item)
 
-        return await together(in_turn(call) for call in calls)
+        await together(in_turn(item) for item in items)
 
 
 def listed(storage: StorageAdapter[Any]) -> Listing:

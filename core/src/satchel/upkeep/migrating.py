@@ -58,7 +58,7 @@ async def migrate(
             tell(Outcome(key, Result.DONE if changed else Result.SAME))
 
     async def some(batch: Sequence[str]) -> None:
-        await batches.singly(one(key) for key in batch)
+        await batches.singly(one, batch)
 
     await batches.each(keys.keys(prefix), some)
     return summary

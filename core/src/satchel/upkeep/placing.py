@@ -67,17 +67,22 @@ class Placing:
                     others.append(key)
         versions = await self._create({key: names[key] for key in new}, here)
         wrong = await self._verify({key: names[key] for key in versions}, encoded, look)
-        await self._batches.singly(
-            self._settle(key, names[key], look, versions.get(key))
-            for key in [*others, *wrong, *(key for key in new if key not in versions)]
-        )
+
+        async def settle(key: str) -> None:
+            await self._settle(key, names[key], look, versions.get(key))
+
+        await self._batches.singly(settle, [*others, *wrong, *(key for key in new if key not in versions)])
 
     async def prune(self, names: Sequence[str], look: Look) -> None:
         """Delete those of a batch of the target's keys under which `look` finds nothing."""
         keys = {key: name for name in names if (key := self._prefix + name[len(self._to_prefix) :])}
         here, failed = await look(list(keys))
         only_there = [key for key in keys if key not in here and key not in failed]
-        await self._batches.singly(self._prune(key, keys[key], look) for key in only_there)
+
+        async def prune(key: str) -> None:
+            await self._prune(key, keys[key], look)
+
+        await self._batches.singly(prune, only_there)
 
     def _named(self, keys: Sequence[str]) -> dict[str, str]:
         """Return what the target calls each key; one that it cannot is told to have failed."""
@@ -113,15 +118,15 @@ class Placing:
                 return {key: versions[name] for key, name in names.items()}
         made: dict[str, str] = {}
 
-        async def create(key: str, name: str) -> None:
+        async def create(key: str) -> None:
             try:
-                made[key] = await self._write(name, here[key], None)
+                made[key] = await self._write(names[key], here[key], None)
             except ENDS_WRITING:
                 raise
             except StorageError:
                 pass  # told when it is looked at alone
 
-        await self._batches.singly(create(key, name) for key, name in names.items())
+        await self._batches.singly(create, names)
         return made
 
     async def _verify(self, names: Mapping[str, str], encoded: Mapping[str, bytes], look: Look) -> list[str]:
