@@ -145,7 +145,8 @@ def rename(
             return await Sessions[Any](target).rename(old, new)
 
     with errors_in_one_line():
-        check_key(old), check_key(new)
+        for key in (old, new):
+            check_key(key)
     if not run(work()):
         stop(f"there is no {show(old)}", Code.OTHERWISE)
     if as_json:

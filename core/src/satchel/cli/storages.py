@@ -17,7 +17,7 @@ from satchel.errors import ConfigurationError
 from satchel.storage import Lifecycle, StorageAdapter
 from satchel.upkeep.verbatim import VERBATIM
 from satchel.urls import open_storage
-from satchel.wrappers.base import Inner, checked
+from satchel.wrappers.base import checked
 
 KEYS: Final = "SATCHEL_KEYS"
 """The environment variable that holds keys of encryption."""
@@ -62,18 +62,20 @@ def make(storage: str, stored: Stored = Stored.JSON, **options: Any) -> StorageA
     if stored is not Stored.JSON:
         raise ConfigurationError(f"--codec is for URLs: {storage} makes its storage with a codec of its own")
     made: Any = load(storage)
-    return checked(made() if callable(made) else made)
+    if callable(made):
+        made = made()
+    return checked(made)
 
 
 @asynccontextmanager
-async def opened(storage: str, stored: Stored = Stored.JSON, **options: Any) -> AsyncIterator[Inner[Any]]:
+async def opened(storage: str, stored: Stored = Stored.JSON, **options: Any) -> AsyncIterator[StorageAdapter[Any]]:
     """Open the storage that an argument names, for the length of a block."""
     async with using(make(storage, stored, **options)) as made:
         yield made
 
 
 @asynccontextmanager
-async def using(storage: StorageAdapter[Any]) -> AsyncIterator[Inner[Any]]:
+async def using(storage: StorageAdapter[Any]) -> AsyncIterator[StorageAdapter[Any]]:
     """Set a storage up, and close it at the end of the block."""
     try:
         if isinstance(storage, Lifecycle):

@@ -8,10 +8,10 @@ from typing import Any, Final
 from satchel.codecs import JSON, Codec
 from satchel.errors import ConflictError, InvalidKeyError, StorageError
 from satchel.keys import check_key
-from satchel.storage import Change, Record, Transactional, Versioned
+from satchel.storage import Change, Record, StorageAdapter, Transactional, Versioned
 from satchel.upkeep.batches import ENDS_READING, ENDS_WRITING, Batches
 from satchel.upkeep.outcomes import Outcome, Progress, Result
-from satchel.wrappers.base import Inner, capabilities_of
+from satchel.wrappers.base import capabilities_of
 
 Look = Callable[[Sequence[str]], Awaitable[tuple[Mapping[str, Any], Mapping[str, StorageError]]]]
 """Returns the values of those keys that exist where records come from, and why others could not be read."""
@@ -33,7 +33,14 @@ class Placing:
     """
 
     def __init__(
-        self, target: Inner[Any], batches: Batches, tell: Progress, prefix: str, to_prefix: str, *, overwrite: bool
+        self,
+        target: StorageAdapter[Any],
+        batches: Batches,
+        tell: Progress,
+        prefix: str,
+        to_prefix: str,
+        *,
+        overwrite: bool,
     ) -> None:
         self._target = target
         self._batches = batches

@@ -75,7 +75,8 @@ class _Trying:
     async def run(self) -> None:
         if isinstance(self._storage, Lifecycle) and not await self._step("connect", self._storage.setup, rounds=1):
             return
-        if callable(server_version := getattr(self._storage, "server_version", None)):
+        server_version: Any = getattr(self._storage, "server_version", None)
+        if server_version is not None:
             with suppress(SatchelError):  # not everybody may ask
                 self.report.server = await server_version()
         await self._step("read", self._absent)
