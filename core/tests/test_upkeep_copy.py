@@ -2,7 +2,7 @@
 
 import asyncio
 import tracemalloc
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -186,40 +186,51 @@ async def test_a_cancelled_copy_finishes_the_records_that_it_has_begun() -> None
     old, new = MemoryStorage[Any](), Slow()
     await old.write_many(many(500))
     told: list[Outcome] = []
+    before = asyncio.all_tasks()
     copying = asyncio.ensure_future(copy(old, new, progress=told.append))
     while len(told) < 50:
         await asyncio.sleep(0)
     copying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await copying
+    assert asyncio.all_tasks() == before  # nothing goes on behind its back
     assert 50 <= len(told) < 500
     assert await content(new) == {outcome.key: await old.read(outcome.key) for outcome in told}
     assert (await copy(old, new)).same == len(told)
 
 
 class Slow(MemoryStorage[Any]):
-    """Calls that let others in, before and after they are done."""
+    """Calls that let others in, before and after they are done, each a different number of times."""
 
     local = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    async def pause(self) -> None:
+        self.calls += 1
+        for _ in range(self.calls * 5 % 7):
+            await asyncio.sleep(0)
+
     async def get(self, name: str) -> Payload | None:
-        await asyncio.sleep(0)
+        await self.pause()
         return await super().get(name)
 
     async def get_many(self, names: Any) -> dict[str, Payload]:
-        await asyncio.sleep(0)
+        await self.pause()
         found = await super().get_many(names)
-        await asyncio.sleep(0)
+        await self.pause()
         return found
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
-        await asyncio.sleep(0)
+        await self.pause()
         return await super().put(name, payload, expected)
 
     async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
-        await asyncio.sleep(0)
+        await self.pause()
         done = await super().put_records(changes)
-        await asyncio.sleep(0)
+        await self.pause()
         return done
 
 
@@ -268,34 +279,35 @@ async def test_a_bot_that_has_moved_already_keeps_what_it_writes() -> None:
 
 
 class Interfering(Slow):
-    """Lets somebody do something between the first batch that is created and the look at it."""
+    """Lets somebody do something between the creation of four or more records and the look at them."""
 
-    meanwhile: Any = None
+    meanwhile: Callable[[list[str]], Awaitable[None]] | None = None
 
     async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
         done = await super().put_records(changes)
-        if self.meanwhile is not None:
+        if self.meanwhile is not None and len(changes) >= 4:
             meanwhile, self.meanwhile = self.meanwhile, None
-            await meanwhile()
+            await meanwhile([name.removeprefix("satchel:") for name in changes])
         return done
 
 
 async def test_a_record_that_is_deleted_or_changed_while_it_is_copied_ends_as_it_is_in_the_source() -> None:
     old, new = MemoryStorage[Any](), Interfering()
-    await old.write_many(many(10))
+    await old.write_many(many(40))
+    expected = many(40)
 
-    async def meanwhile() -> None:
-        await old.delete("chat:1")
-        await old.write("chat:2", "changed")
-        await new.write("chat:3", "of a bot that has moved")
-        await old.delete("chat:4")
-        await new.write("chat:4", "of a bot that has moved")
+    async def meanwhile(keys: list[str]) -> None:
+        await old.delete(keys[0])
+        await old.write(keys[1], "changed")
+        await new.write(keys[2], "of a bot that has moved")
+        await old.delete(keys[3])
+        await new.write(keys[3], "of a bot that has moved")
+        del expected[keys[0]]
+        expected.update({keys[1]: "changed", keys[2]: "of a bot that has moved", keys[3]: "of a bot that has moved"})
 
     new.meanwhile = meanwhile
-    assert await copy(old, new) == Summary(done=7, differing=1, gone=2)
-    expected = {**many(10), "chat:2": "changed", "chat:3": "of a bot that has moved"}
-    del expected["chat:1"]
-    assert await content(new) == {**expected, "chat:4": "of a bot that has moved"}
+    assert await copy(old, new) == Summary(done=37, differing=1, gone=2)
+    assert await content(new) == expected
 
 
 async def test_two_copies_at_once_do_it_together(tmp_path: Path) -> None:
