@@ -52,7 +52,7 @@ def open_storage(url: str, **options: Any) -> Storage[Any]:
     scheme = StorageURL(url).scheme
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     if scheme not in found:
-        package = _PACKAGES.get(scheme)
+        package = _PACKAGES.get(scheme) or _PACKAGES.get(scheme.removeprefix("grammy+").removeprefix("aiogram+"))
         hint = f"pip install {package}" if package else f"known here: {', '.join(sorted(found))}"
         raise ConfigurationError(f"no storage is installed for {scheme}:// ({hint})")
     return cast("Storage[Any]", found[scheme].load().from_url(url, **options))

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, Self, Unpack
+from typing import Any, ClassVar, Final, Self, Unpack
 
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, DeleteOne, UpdateOne
@@ -67,6 +67,8 @@ class MongoDBStorage(EncodedStorage[V]):
         max_value_bytes=16 * 1024 * 1024 - 2048,
     )
     loop_bound = True
+    default_database: ClassVar[str] = "satchel"
+    default_collection: ClassVar[str] = "satchel_sessions"
 
     def __init__(
         self,
@@ -82,8 +84,8 @@ class MongoDBStorage(EncodedStorage[V]):
             collection = said if collection is None else collection
         elif not isinstance(mongodb, AsyncMongoClient):
             raise ConfigurationError(f"MongoDBStorage takes a URL or an AsyncMongoClient, not {kind_of(mongodb)}")
-        collection = "satchel_sessions" if collection is None else collection
-        named = mongodb.get_default_database("satchel").name if database is None else database
+        collection = self.default_collection if collection is None else collection
+        named = mongodb.get_default_database(self.default_database).name if database is None else database
         try:
             records = mongodb.get_database(named).get_collection(
                 collection, CodecOptions[dict[str, Any]](), ReadPreference.PRIMARY, WRITE, READ

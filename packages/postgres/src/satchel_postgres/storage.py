@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final, Self, Unpack, cast
+from typing import Any, ClassVar, Final, Self, Unpack, cast
 
 from psycopg import AsyncCursor, errors
 from psycopg_pool import AsyncConnectionPool
@@ -73,6 +73,7 @@ class PostgresStorage(EncodedStorage[V]):
         max_value_bytes=1_000_000_000,
     )
     loop_bound = True
+    default_table: ClassVar[str] = "satchel_sessions"
 
     def __init__(
         self,
@@ -113,7 +114,7 @@ class PostgresStorage(EncodedStorage[V]):
             options = options | {"codec": JsonbCodec(codec)}
             self.capabilities = replace(self.capabilities, max_value_bytes=LONGEST)
         super().__init__(where=connections.where, **options)
-        self._sql = Statements("satchel_sessions" if table is None else table, self.ttl_ms, jsonb=bool(jsonb))
+        self._sql = Statements(self.default_table if table is None else table, self.ttl_ms, jsonb=bool(jsonb))
         self._json = codec.is_text  # until the server finds that it is none
         self._connections = connections
         self._runner = Runner(connections)

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, Self, TypeVar, Unpack
+from typing import Any, ClassVar, Final, Self, TypeVar, Unpack
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.sentinel import SentinelConnectionPool
@@ -107,6 +107,7 @@ class RedisStorage(EncodedStorage[V]):
         max_value_bytes=512 * 1024 * 1024,  # https://redis.io/docs/latest/develop/data-types/strings/#limits
     )
     loop_bound = True
+    _scan: ClassVar[tuple[bytes, ...]] = ()  # what else SCAN is told
 
     def __init__(
         self,
@@ -183,12 +184,12 @@ class RedisStorage(EncodedStorage[V]):
 
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
         """SCAN every primary to the end; it may return a name twice."""
-        pattern = _GLOB.sub(rb"\\\g<0>", prefix.encode()) + b"*"
+        pattern = starting(prefix)
         seen: set[bytes] = set()
         for node in self._redis.get_primaries() if isinstance(self._redis, RedisCluster) else [None]:
             cursor: Any = None
             while cursor != 0:
-                scan = (b"MATCH", pattern, b"COUNT", _PAGE)
+                scan = (b"MATCH", pattern, b"COUNT", _PAGE, *self._scan)
                 cursor, names = await self._commands.ask(b"", "SCAN", cursor or 0, *scan, node=node)
                 cursor = int(cursor[node.name] if node else cursor)
                 fresh = set(names) - seen
@@ -243,13 +244,13 @@ class RedisStorage(EncodedStorage[V]):
 
     def schema(self) -> str:
         """Return the rule for a user that may do what the storage does, and no more."""
-        pattern = _GLOB.sub(rb"\\\g<0>", self._prefix.encode()).decode()
+        pattern = starting(self._prefix).decode()
         commands = "+get +set +unlink +pexpire +persist +exists +evalsha +eval +scan +ping +select"
         if isinstance(self._redis, RedisCluster):
             commands += " +cluster|slots +command +asking"
         if self._wait_replicas:
             commands += " +wait"
-        return f'ACL SETUSER satchel on >PASSWORD "~{pattern}*" {commands}\n'
+        return f'ACL SETUSER satchel on >PASSWORD "~{pattern}" {commands}\n'
 
     def translate(self, error: Exception) -> StorageError | None:
         """Say what an error of the driver's, or the code that starts an error of the server's, means."""
@@ -264,6 +265,11 @@ def _count(name: str, number: int) -> int:
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         raise ConfigurationError(f"{name} is {number!r}; it has to be an integer of at least 0")
     return number
+
+
+def starting(text: str) -> bytes:
+    """Return the pattern of all names that start with `text`."""
+    return _GLOB.sub(rb"\\\g<0>", text.encode()) + b"*"
 
 
 def _is_utf8(name: bytes) -> bool:
