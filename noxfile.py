@@ -205,7 +205,7 @@ def matrix(session: nox.Session) -> None:
 @nox.session
 def lock(session: nox.Session) -> None:
     """Write requirements/ anew; `--upgrade` takes the newest versions, else what still fits stays."""
-    everything = ["--all-extras", "--group", "test"]
+    everything = ["--all-extras", "--group", "test", "--group", "grammy"]
     for member in MEMBERS.values():
         everything += [f"{member.folder}/pyproject.toml"]
         everything += [f"--group={member.folder}/pyproject.toml:{group}" for group in member.groups]

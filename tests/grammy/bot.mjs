@@ -1,29 +1,33 @@
-// A bot of grammY's that remembers what it is told, in the storage that the tests name. No word leaves this machine.
+// Bots of grammY's that remember what they are told, where the tests say. No word leaves this machine.
 //
-// Reads one JSON object from its standard input: {storage: {kind, url, table?, folder?, ttl?}, session: {prefix?, key?,
-// millisecondsToLive?, versions?}, updates: [{chat, from, change}]}. A change is merged into the session of the update;
-// {"$date": "…"} in it becomes a Date. Prints the sessions after each update, as one JSON array.
-import { FileAdapter } from "@grammyjs/storage-file";
-import { MongoDBAdapter } from "@grammyjs/storage-mongodb";
-import { PsqlAdapter } from "@grammyjs/storage-psql";
-import { RedisAdapter } from "@grammyjs/storage-redis";
+// Reads a line of JSON for each bot: {storage: {kind, url, table?, folder?, clientPrefix?, ttl?}, session: {prefix?, key?,
+// millisecondsToLive?, versions?}, updates: [{chat, from, change}]}. A change is merged into the session of its update;
+// {"$date": "…"} in it becomes a Date. Answers with a line of JSON: the sessions after each update, or {error}.
+import { createInterface } from "node:readline";
+
 import { Bot, enhanceStorage, session } from "grammy";
-import { Redis } from "ioredis";
-import { MongoClient } from "mongodb";
-import pg from "pg";
 
 const OPEN = {
-  redis: async ({ url, ttl }) => {
-    const instance = new Redis(url);
+  redis: async ({ url, clientPrefix, ttl }) => {
+    const [{ RedisAdapter }, { Redis }] = await Promise.all([import("@grammyjs/storage-redis"), import("ioredis")]);
+    const instance = new Redis(url, { keyPrefix: clientPrefix });
     return [new RedisAdapter({ instance, ttl }), () => instance.quit()];
   },
-  file: async ({ folder }) => [new FileAdapter({ dirName: folder }), async () => {}],
+  file: async ({ folder }) => {
+    const { FileAdapter } = await import("@grammyjs/storage-file");
+    return [new FileAdapter({ dirName: folder }), async () => {}];
+  },
   psql: async ({ url, table }) => {
+    const [{ PsqlAdapter }, { default: pg }] = await Promise.all([import("@grammyjs/storage-psql"), import("pg")]);
     const client = new pg.Client(url);
     await client.connect();
     return [await PsqlAdapter.create({ client, tableName: table }), () => client.end()];
   },
   mongodb: async ({ url, table }) => {
+    const [{ MongoDBAdapter }, { MongoClient }] = await Promise.all([
+      import("@grammyjs/storage-mongodb"),
+      import("mongodb"),
+    ]);
     const client = new MongoClient(url);
     return [new MongoDBAdapter({ collection: client.db().collection(table) }), () => client.close()];
   },
@@ -43,8 +47,16 @@ function enhanced(storage, { millisecondsToLive, versions }) {
   return enhanceStorage({ storage, millisecondsToLive, migrations });
 }
 
-async function main({ storage, session: options, updates }) {
+async function remember({ storage, session: options, updates }) {
   const [adapter, close] = await OPEN[storage.kind](storage);
+  try {
+    return await handle(adapter, options, updates);
+  } finally {
+    await close();
+  }
+}
+
+async function handle(adapter, options, updates) {
   const botInfo = { id: 1, is_bot: true, first_name: "Bot", username: "a_bot" };
   const bot = new Bot("1:offline", { botInfo });
   const replies = [];
@@ -77,10 +89,10 @@ async function main({ storage, session: options, updates }) {
       },
     });
   }
-  await close();
-  console.log(JSON.stringify(replies));
+  return replies;
 }
 
-let input = "";
-for await (const chunk of process.stdin) input += chunk;
-await main(JSON.parse(input));
+for await (const line of createInterface({ input: process.stdin })) {
+  const answer = await remember(JSON.parse(line)).catch((error) => ({ error: String(error.stack) }));
+  console.log(JSON.stringify(answer));
+}

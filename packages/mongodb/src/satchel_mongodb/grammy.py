@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -95,7 +96,7 @@ def _plain(value: Any, path: str) -> Any:
         case int():
             return int(value)  # of BSON's long, which has a class of its own
         case float():
-            return int(value) if value.is_integer() and abs(value) < _EXACT else value
+            return int(Decimal(repr(value))) if value.is_integer() and abs(value) < _EXACT else value
         case DatetimeMS():
             return _iso(int(value), path)
     raise UnsupportedValueError(f"is {type(value).__name__}, which JSON cannot hold", path=path)
