@@ -230,7 +230,7 @@ class RedisStorage(EncodedStorage[V]):
 
     async def about(self) -> str:
         """INFO of one primary, which a user with the rights of `schema` may not ask for."""
-        answer = await self._ask(b"", "INFO", "server")
+        answer = await self._commands.ask(b"", "INFO", "server")
         lines = answer.decode().splitlines() if isinstance(answer, bytes) else [f"{k}:{v}" for k, v in answer.items()]
         said = dict(line.split(":", 1) for line in lines if ":" in line)
         return f"Valkey {said['valkey_version']}" if "valkey_version" in said else f"Redis {said['redis_version']}"
