@@ -20,6 +20,7 @@ from satchel.urls import boolean
 _DATA: Final = "__d"
 _ENVELOPE: Final = frozenset((_DATA, "v", "e"))
 _END: Final = b'"e"'  # what has none in its text has not ended
+_AT_ONCE: Final = 100  # sessions that are looked into: they may be large
 
 
 class Grammy(ForeignStorage):
@@ -84,8 +85,12 @@ class Grammy(ForeignStorage):
         """Look into the records, as only they tell when they end."""
         if not self._enhanced:
             return names
-        found = await self._found(names)
-        return [name for name in names if name not in found or not self._has_ended(name, found)]
+        alive: list[str] = []
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            found = await self._found(some)
+            alive += [name for name in some if name not in found or not self._has_ended(name, found)]
+        return alive
 
     async def _found(self, names: Sequence[str]) -> Mapping[str, Payload]:
         try:

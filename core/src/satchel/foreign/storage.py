@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, NoReturn, Self, cast
 from urllib.parse import unquote_plus
 
 from satchel.adapter import EncodedStorage, Payload
@@ -114,26 +114,17 @@ class ForeignStorage(EncodedStorage[Any]):
             more = f" and {len(strangers) - 1} more" if strangers[1:] else ""
             raise CorruptValueError(f"{self.where} has records without a key of ours: {show(strangers[0])}{more}")
 
-    async def write(self, key: str, value: Any) -> None:
-        self._refuse()
+    async def _read_only(self, *_: Any, **__: Any) -> NoReturn:
+        raise ReadOnlyError(f"{self!r} is read-only: what {self.framework} stored is left as it is")
 
-    async def delete(self, key: str) -> None:
-        self._refuse()
-
-    async def write_many(self, values: Mapping[str, Any]) -> None:
-        self._refuse()
-
-    async def delete_many(self, keys: Iterable[str]) -> None:
-        self._refuse()
+    write = delete = write_many = delete_many = _read_only
+    put = drop = put_many = drop_many = put_records = renew = purge = _read_only  # the adapter's hooks, for good measure
 
     def _value(self, key: str, names: Sequence[str], found: Mapping[str, Payload]) -> Any:
         try:
             return self.value(found, names) if any(name in found for name in names) else None
         except CorruptValueError as error:
             raise CorruptValueError(f"{show(key)} in {self.where} is {error}") from error.__cause__
-
-    def _refuse(self) -> None:
-        raise ReadOnlyError(f"{self!r} is read-only: what {self.framework} stored is left as it is")
 
 
 def _parted(url: str, ours: Iterable[str], framework: str) -> tuple[StorageURL, str]:
