@@ -14,8 +14,9 @@ import pytest
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 
-from satchel import ReadOnlyError, Sessions, SessionVersionError, open_storage, per_chat
+from satchel import ReadOnlyError, Sessions, SessionVersionError, open_storage, per_chat, upkeep
 from satchel.envelope import Envelope
+from tests.moving_page import follow
 
 BOT = (Path(__file__).parent / "grammy/bot.mjs").read_text(encoding="utf-8")
 LAYOUTS = ("redis", "file", "psql", "mongodb")
@@ -233,13 +234,32 @@ async def test_theirs_is_only_read(place: Place, grammy: Run) -> None:
 
 
 async def test_a_moved_bot_goes_on_where_it_was(place: Place, grammy: Run, tmp_path: Path) -> None:
-    grammy(place, *((chat, 7, {"pizza": chat}) for chat in range(1, 8)))
-    async with open_storage(f"sqlite:///{tmp_path}/bot.db") as storage:
-        for key, value in (await everything_in(place.url(keys="per_chat"))).items():
-            await storage.write(key, value)
+    grammy(place, *((chat, 7, {"pizza": chat}) for chat in range(1, 51)), versions=[1])
+    grammy(place, (99, 7, {"pizza": 99}), millisecondsToLive=1)
 
-        sessions = Sessions(storage, initial=lambda: {"pizza": 0}, key=per_chat)
+    async with (
+        open_storage(place.url(keys="per_chat")) as theirs,
+        open_storage(f"sqlite:///{tmp_path}/bot.db") as storage,
+    ):
+        summary = await upkeep.copy(theirs, storage)
+        assert (summary.done, summary.failed) == (50, 0)
+
+        sessions = Sessions(storage, initial=lambda: {"pizza": 0}, key=per_chat, version=1)
         async with sessions.open({"message": {"chat": {"id": 5}}}) as session:
             session.data["pizza"] += 1
 
-        assert await storage.read("chat:5") == {"pizza": 6, "told": 1}
+        assert await sessions.read("chat:5") == {"pizza": 6, "told": 1}
+        assert (await upkeep.copy(theirs, storage)).differing == 1
+        assert await sessions.read("chat:5") == {"pizza": 6, "told": 1}
+
+
+async def test_a_bot_moves_as_the_page_says(redis_url: str, grammy: Run, tmp_path: Path) -> None:
+    prefix = f"page_{secrets.token_hex(6)}:"
+    told = {"kind": "redis", "url": redis_url}
+    grammy(Place(told, redis_url, {}), (42, 42, {"pizza": 3}), prefix=prefix)
+
+    keys, copied, went_on = follow("From grammY", tmp_path, redis_url, prefix)
+
+    assert keys == "chat:42\n"
+    assert "1 copied" in copied
+    assert went_on == "4 pizzas so far\n"
