@@ -17,6 +17,7 @@ from satchel import (
     InvalidKeyError,
     Listing,
     Payload,
+    ReadOnlyError,
     StorageURL,
     Versioned,
     session_key,
@@ -171,6 +172,12 @@ def test_it_can_do_what_reading_takes_and_no_more() -> None:
     assert isinstance(storage, Batch)
     assert not isinstance(storage, Versioned)
     assert not isinstance(storage, Expiring)
+
+
+@pytest.mark.parametrize("method", ["write", "delete", "write_many", "delete_many", "put", "drop", "renew", "purge"])
+async def test_nothing_of_it_writes(method: str) -> None:
+    with pytest.raises(ReadOnlyError, match="what grammy stored is left as it is"):
+        await getattr(GrammyShelf({}), method)("telegram:42", {})
 
 
 def test_of_a_url_the_adapter_sees_its_own_part_letter_by_letter() -> None:

@@ -61,9 +61,11 @@ async def test_no_key_leads_out_of_the_folder(tmp_path: Path) -> None:
     put(tmp_path, "x...json", '"secret"')
     put(tmp_path, "secret.json", '"secret"')
 
+    (folder / "et").mkdir()
     async with GrammyFileStorage(folder, keys="same") as storage:
-        for key in ("x..", "..", ".", "../secret", "../../secret", "42/../../secret", "/secret", "a\0b"):
+        for key in ("x..", "..", ".", "../secret", "../../secret", f"{tmp_path}/secret", "a\0b"):
             assert await storage.read(key) is None
+        (folder / "et").rmdir()
         (folder / "et").symlink_to(tmp_path)
         with pytest.raises(ConfigurationError, match="has a link"):
             await storage.read("secret")
