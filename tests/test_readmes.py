@@ -37,5 +37,5 @@ def test_the_python_of_a_readme_runs(block: str, tmp_path: Path, request: pytest
     assert done.returncode == 0, done.stderr
 
 
-def test_the_table_of_storages_says_what_they_declare() -> None:
+def test_the_tables_of_storages_and_bridges_say_what_they_declare() -> None:
     assert capabilities.is_current(), "write it anew: ./dev capabilities"

@@ -1,4 +1,4 @@
-"""The table of storages in the README, made from what their classes declare: `./dev capabilities` writes it anew."""
+"""The README's tables of storages and bridges, made from what they declare: `./dev capabilities` writes them anew."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from satchel import Capabilities, MemoryStorage
 from tools import workspace
 
 README: Final = workspace.ROOT / "README.md"
-_PLACE: Final = re.compile(r"(?<=<!-- capabilities -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_PLACE: Final = re.compile(r"(<!-- (capabilities|bridges) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _HEADINGS: Final = (
     "storage", "package", "URL", "no lost updates", "expiry", "listing", "batch", "durable", "largest value"
 )  # fmt: skip
@@ -21,6 +21,19 @@ def table() -> str:
     lines = [_row(_HEADINGS), _row(["---"] * len(_HEADINGS))]
     lines += [_row(cells) for cells in (*_adapters(), _cells("Memory", "satchel", MemoryStorage, {"url": "memory://"}))]
     return "\n".join(lines) + "\n"
+
+
+def bridges() -> str:
+    """Return the table of bridges. `[tool.satchel.bridge]` of a member has the framework's name and its plug points."""
+    rows = [("framework", "package", "what it plugs in"), ["---"] * 3, *_bridges()]
+    return "".join(_row(cells) + "\n" for cells in rows)
+
+
+def _bridges() -> Iterator[list[str]]:
+    for member in workspace.members():
+        data = workspace.load(workspace.ROOT / member.folder)
+        if words := data.get("tool", {}).get("satchel", {}).get("bridge"):
+            yield [f"[{words['name']}]({member.folder})", f"`{member.name}`", words["plugs"]]
 
 
 def _adapters() -> Iterator[list[str]]:
@@ -70,16 +83,20 @@ def _size(limit: int | None) -> str:
     return f"{limit} bytes"
 
 
+def made(text: str) -> str:
+    """Return the README's text with the tables as they are made now."""
+    return _PLACE.sub(lambda place: place[1] + (bridges() if place[2] == "bridges" else table()), text)
+
+
 def main() -> None:
-    """Write the table into the README."""
-    text = README.read_text(encoding="utf-8")
-    README.write_text(_PLACE.sub(lambda _: table(), text), encoding="utf-8")
+    """Write the tables into the README."""
+    README.write_text(made(README.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def is_current() -> bool:
-    """Tell whether the README has the table as it is made now."""
-    found = _PLACE.search(README.read_text(encoding="utf-8"))
-    return found is not None and found[0] == table()
+    """Tell whether the README has the tables as they are made now."""
+    text = README.read_text(encoding="utf-8")
+    return len(_PLACE.findall(text)) == 2 and made(text) == text
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ class Member:
     extras: tuple[str, ...]
     groups: tuple[str, ...]  # of dependencies that its development needs: "test"
     requires: frozenset[str]  # names of the distributions that it declares, those of its extras included
+    tried_with: frozenset[str]  # names of the distributions that its groups declare
 
     @property
     def short(self) -> str:
@@ -51,16 +53,21 @@ def _member(root: Path, folder: Path) -> Member:
     data = load(folder)
     project = data["project"]
     extras = project.get("optional-dependencies", {})
-    declared = [*project.get("dependencies", ()), *(one for extra in extras.values() for one in extra)]
+    groups = data.get("dependency-groups", {})
     return Member(
         folder=folder.relative_to(root).as_posix(),
         name=project["name"],
         version=project["version"],
         images=tuple(data.get("tool", {}).get("satchel", {}).get("images", ())),
         extras=tuple(extras),
-        groups=tuple(data.get("dependency-groups", ())),
-        requires=frozenset(re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in declared),
+        groups=tuple(groups),
+        requires=_names([project.get("dependencies", ()), *extras.values()]),
+        tried_with=_names(groups.values()),
     )
+
+
+def _names(lists: Iterable[Iterable[str]]) -> frozenset[str]:
+    return frozenset(re.split(r"[^\w.-]", one, maxsplit=1)[0] for requirements in lists for one in requirements)
 
 
 def released_by(tag: str, root: Path = ROOT) -> Member:
