@@ -1,0 +1,18 @@
+"""Another process: deletes the entries `code0` to `codeN`, and prints those of which it is told that it did."""
+
+import asyncio
+import sys
+
+from satchel import open_storage
+from satchel_key_value import SatchelStore
+
+
+async def main(url: str, namespace: str, count: str) -> None:
+    async with open_storage(url, namespace=namespace) as storage:
+        store = SatchelStore(storage)
+        for number in range(int(count)):
+            if await store.delete(f"code{number}"):
+                sys.stdout.write(f"code{number}\n")
+
+
+asyncio.run(main(*sys.argv[1:]))
