@@ -145,7 +145,15 @@ async def test_of_several_processes_that_delete_entries_one_each_is_told_that_it
     async with open_storage(url, namespace=namespace) as storage:
         await SatchelStore(storage).put_many([f"code{n}" for n in range(50)], [{}] * 50)
         program = [sys.executable, str(PROGRAM), url, namespace, "50"]
-        running = [subprocess.Popen(program, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+        piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        running = [subprocess.Popen[str](program, **piped, text=True) for _ in range(2)]
+        for process in running:
+            assert process.stdout is not None
+            process.stdout.readline()
+        for process in running:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
         consumed = [process.communicate()[0].split() for process in running]
         assert sorted(code for codes in consumed for code in codes) == sorted(f"code{n}" for n in range(50))
         assert await SatchelStore(storage).keys() == []
