@@ -145,8 +145,9 @@ async def test_of_several_processes_that_delete_entries_one_each_is_told_that_it
     async with open_storage(url, namespace=namespace) as storage:
         await SatchelStore(storage).put_many([f"code{n}" for n in range(50)], [{}] * 50)
         program = [sys.executable, str(PROGRAM), url, namespace, "50"]
-        piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        running = [subprocess.Popen[str](program, **piped, text=True) for _ in range(2)]
+        running = [
+            subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+        ]
         for process in running:
             assert process.stdout is not None
             process.stdout.readline()
