@@ -1,5 +1,6 @@
 """The blocking facade: the same names, from any thread, on real storages."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from satchel import (
     SessionClosedError,
     StorageClosedError,
 )
-from satchel.blocking import Sessions, Storage, open_storage
+from satchel.blocking import Sessions, Storage, open_storage, run
 
 
 @pytest.fixture
@@ -177,6 +178,19 @@ def test_what_goes_wrong_on_entry_is_raised_there(storage: Storage[Any]) -> None
         pytest.fail("the block was entered")
     with pytest.raises(ConfigurationError, match="blocking Sessions take a storage of satchel.blocking"):
         Sessions(MemoryStorage())  # type: ignore[arg-type]
+
+
+def test_what_is_made_of_a_wrapped_storage_runs_on_its_event_loop_from_any_thread(storage: Storage[Any]) -> None:
+    storage.write("chat:1", 1)
+
+    async def double() -> object:
+        await storage.wrapped.write("chat:1", 2 * await storage.wrapped.read("chat:1"))
+        return asyncio.get_running_loop()
+
+    with ThreadPoolExecutor() as pool:
+        loops = {pool.submit(lambda: run(double())).result() for _ in range(3)}
+    assert len(loops) == 1
+    assert storage.read("chat:1") == 8
 
 
 def test_calling_it_from_what_it_awaits_raises_instead_of_waiting_for_ever(storage: Storage[Any]) -> None:

@@ -28,7 +28,7 @@ from satchel.session import LazySession as AsyncLazySession
 from satchel.session import Session as AsyncSession
 from satchel.storage import Change, Record, StorageAdapter, V
 
-__all__ = ["LazySession", "Session", "Sessions", "Storage", "open_storage"]
+__all__ = ["LazySession", "Session", "Sessions", "Storage", "open_storage", "run"]
 
 T = TypeVar("T")
 
@@ -70,6 +70,11 @@ _THREAD: Final = "satchel-blocking"
 _LOOP: Final = _Loop()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_LOOP.forget)
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine returns: for what is made of the `wrapped` storages, on the event loop that is theirs."""
+    return _LOOP.run(coroutine)
 
 
 def open_storage(url: str, **options: Any) -> "Storage[Any]":
