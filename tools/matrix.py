@@ -34,7 +34,7 @@ def touched(changed: Iterable[str], members: list[Member]) -> list[Member]:
 def jobs(members: Iterable[Member]) -> Iterator[dict[str, object]]:
     """Plan the jobs of each member."""
     for member in members:
-        cases = [(python, "pinned") for python in pythons.SUPPORTED]
+        cases = [(python, "pinned") for python in member.pythons]
         for python, resolution in [*cases, (STABLE[0], "lowest"), (STABLE[-1], "newest")]:
             unreleased = python in UNRELEASED
             yield {"package": member.short, "python": python, "resolution": resolution, "unreleased": unreleased}

@@ -20,6 +20,7 @@ class Member:
     folder: str  # "packages/redis", from the root
     name: str  # "satchel-redis"
     version: str
+    pythons: tuple[str, ...]  # that its classifiers name
     images: tuple[str, ...]  # the containers that its tests want, as folders of tools/offline/images
     extras: tuple[str, ...]
     groups: tuple[str, ...]  # of dependencies that its development needs: "test"
@@ -58,6 +59,7 @@ def _member(root: Path, folder: Path) -> Member:
         folder=folder.relative_to(root).as_posix(),
         name=project["name"],
         version=project["version"],
+        pythons=tuple(re.findall(r"Python :: (3\.\d+)", "\n".join(project.get("classifiers", ())))),
         images=tuple(data.get("tool", {}).get("satchel", {}).get("images", ())),
         extras=tuple(extras),
         groups=tuple(groups),
