@@ -63,4 +63,5 @@ def forked(url: str, number: int, times: int) -> int:
 if __name__ == "__main__":
     processes, times = map(int, sys.argv[1:3])
     started = [forked(url, number, times) for url in sys.argv[3:] for number in range(processes)]
-    sys.exit(any(os.waitpid(process, 0)[1] for process in started))
+    failed = [process for process in started if os.waitpid(process, 0)[1]]
+    sys.exit(len(failed))
