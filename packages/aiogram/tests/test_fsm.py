@@ -19,7 +19,7 @@ from satchel_conformance.proxy import Proxy, Refuse, address_in
 
 Feed = Callable[..., Coroutine[Any, Any, Any]]
 
-RECORD = "fsm:bot:42:chat:7:user:7"
+RECORD = "aiogram:bot:42:chat:7:user:7"
 KEY = StorageKey(bot_id=42, chat_id=7, user_id=7)
 
 
@@ -28,9 +28,9 @@ class Form(StatesGroup):
     age = State()
 
 
-def form(storage: Any) -> Dispatcher:
+def form(storage: Any, **options: Any) -> Dispatcher:
     """Make a bot that asks for a name and an age."""
-    dispatcher = Dispatcher(storage=FSMStorage(storage))
+    dispatcher = Dispatcher(storage=FSMStorage(storage, **options))
 
     @dispatcher.message(Form.name)
     async def name(message: Message, state: FSMContext) -> None:
@@ -59,7 +59,7 @@ async def test_a_conversation_goes_on_in_another_process(storage: Any, feed: Fee
 
 async def test_state_and_data_are_one_readable_record(storage: Any, feed: Feed) -> None:
     await feed(form(storage), "hello")
-    assert await storage.read(RECORD) == {"state": "Form:name"}
+    assert await storage.read(RECORD) == {"state": "Form:name", "data": {}}
     await feed(form(storage), "Ann")
     assert await storage.read(RECORD) == {"state": "Form:age", "data": {"name": "Ann"}}
     await feed(form(storage), "33")
@@ -82,10 +82,26 @@ async def test_users_chats_threads_and_destinies_are_kept_apart(storage: Any) ->
     assert [await fsm.get_state(key) for key in keys] == [str(number) for number in range(len(keys))]
 
 
+def test_a_key_names_all_of_its_parts() -> None:
+    assert key_of(StorageKey(42, -100, 7)) == "aiogram:bot:42:chat:-100:user:7"
+    whole = StorageKey(42, -100, 7, thread_id=5, business_connection_id="abc", destiny="menu")
+    assert key_of(whole) == "aiogram:bot:42:chat:-100:thread:5:user:7:business:abc:destiny:menu"
+
+
+async def test_what_was_copied_from_aiograms_own_storage_goes_on(storage: Any, feed: Feed, sent: list[str]) -> None:
+    await storage.write("aiogram:chat:7:user:7", {"state": "Form:age", "data": {"name": "Ann"}})
+    await storage.write("aiogram:chat:8:user:8", {"state": None, "data": {"name": "Ben"}})
+    fsm = FSMStorage(storage, with_bot_id=False)
+    assert await fsm.get_state(StorageKey(42, 8, 8)) is None
+    assert await fsm.get_data(StorageKey(42, 8, 8)) == {"name": "Ben"}
+    await feed(form(storage, with_bot_id=False), "33")
+    assert sent == ["Ann is 33"]
+
+
 async def test_two_dispatchers_share_a_storage_by_prefixes(storage: Any) -> None:
     await FSMStorage(storage, prefix="shop").set_state(KEY, "buying")
     assert await FSMStorage(storage).get_state(KEY) is None
-    assert await storage.read(key_of(KEY, "shop")) == {"state": "buying"}
+    assert await storage.read(key_of(KEY, "shop")) == {"state": "buying", "data": {}}
 
 
 async def test_an_empty_prefix_is_refused(storage: Any) -> None:

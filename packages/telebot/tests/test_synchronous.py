@@ -103,6 +103,7 @@ def test_a_block_saves_what_it_changed_and_nothing_if_it_raises(blocked: Any) ->
     with pytest.raises(RuntimeError), states.get_interactive_data(7, 7) as data:
         data["a"] = 2
         raise RuntimeError
+    assert states.get_data(7, 7) == {"a": 1, "b": 1}
     with pytest.raises(ConflictError, match="same field: 'a'"), states.get_interactive_data(7, 7) as data:
         data["a"] = 3
         states.set_data(7, 7, "a", 4)

@@ -21,7 +21,8 @@ class EventIsolation(BaseEventIsolation):
         storage: a versioned storage of JSON objects, the one of the states or another.
         duration: how long a lease outlives a process that died; it is renewed for as long as a handler runs.
         timeout: how long an event waits for those before it, then aiogram logs a `LockTimeoutError` and drops it.
-        prefix: that of the `FSMStorage`.
+        prefix: as that of the `FSMStorage`.
+        with_bot_id: as that of the `FSMStorage`.
 
     Raises:
         ConfigurationError: the storage has no versions, or a duration is not positive.
@@ -33,10 +34,12 @@ class EventIsolation(BaseEventIsolation):
         *,
         duration: timedelta = timedelta(seconds=15),
         timeout: timedelta = timedelta(seconds=30),
-        prefix: str = "fsm",
+        prefix: str = "aiogram",
+        with_bot_id: bool = True,
     ) -> None:
         self._leases = LeaseLock(storage, duration=duration, timeout=timeout)
         self._prefix = prefix
+        self._with_bot_id = with_bot_id
 
     @asynccontextmanager
     async def lock(self, key: StorageKey) -> AsyncGenerator[None, None]:
@@ -46,7 +49,7 @@ class EventIsolation(BaseEventIsolation):
             LockTimeoutError: others kept it for longer than `timeout`.
             SessionAlreadyOpenError: the task that handles an event of this key feeds another one, and awaits it.
         """
-        async with self._leases.hold(key_of(key, self._prefix)):
+        async with self._leases.hold(key_of(key, self._prefix, with_bot_id=self._with_bot_id)):
             yield
 
     async def close(self) -> None:

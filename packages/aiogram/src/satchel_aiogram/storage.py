@@ -1,6 +1,6 @@
 """aiogram's finite-state machine in any storage: the state and the data of a user in a chat are one record."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
 from aiogram.exceptions import DataNotDictLikeError
@@ -11,10 +11,10 @@ from satchel import CorruptValueError, Session, Sessions, StorageAdapter, sessio
 from satchel.keys import show
 
 
-class _Record(TypedDict, total=False):
-    """What is stored: a part that is empty is left out, and with nothing left there is no record."""
+class Record(TypedDict):
+    """What is stored: None is no state, `{}` no data, and what has neither is no record."""
 
-    state: str
+    state: str | None
     data: dict[str, Any]
 
 
@@ -28,24 +28,27 @@ class FSMStorage(BaseStorage):
     Args:
         storage: any storage of JSON values. Closing the dispatcher does not close it.
         prefix: the start of every key, to keep several dispatchers of one storage apart.
+        with_bot_id: whether keys have the bot's id, so that several bots may share a storage. False is for what was
+            copied from aiogram's own Redis storage, whose keys by default have none.
 
     Raises:
         InvalidKeyError: the prefix is empty.
     """
 
-    def __init__(self, storage: StorageAdapter[Any], *, prefix: str = "fsm") -> None:
+    def __init__(self, storage: StorageAdapter[Any], *, prefix: str = "aiogram", with_bot_id: bool = True) -> None:
         session_key(prefix)
         self._prefix = prefix
+        self._with_bot_id = with_bot_id
         self._records: Sessions[Any] = Sessions(storage, initial=dict)
 
     async def set_state(self, key: StorageKey, state: StateType = None) -> None:
         """Set the state; None is no state."""
         name = state.state if isinstance(state, State) else state
-        await self._change(key, lambda record: {**record, "state": name})
+        await self._change(key, lambda record: Record(state=name, data=record["data"]))
 
     async def get_state(self, key: StorageKey) -> str | None:
         """Return the state, or None if there is none."""
-        return (await self._read(key)).get("state")
+        return (await self._read(key))["state"]
 
     async def set_data(self, key: StorageKey, data: Mapping[str, Any]) -> None:
         """Replace the data.
@@ -55,11 +58,11 @@ class FSMStorage(BaseStorage):
             DataNotDictLikeError: it is no mapping.
         """
         fields = _checked(data)
-        await self._change(key, lambda record: {**record, "data": fields})
+        await self._change(key, lambda record: Record(state=record["state"], data=fields))
 
     async def get_data(self, key: StorageKey) -> dict[str, Any]:
         """Return the data; it is the caller's own."""
-        return (await self._read(key)).get("data", {})
+        return (await self._read(key))["data"]
 
     async def update_data(self, key: StorageKey, data: Mapping[str, Any]) -> dict[str, Any]:
         """Set some fields of the data, whatever others do to the other ones, and return all of it.
@@ -69,44 +72,50 @@ class FSMStorage(BaseStorage):
             DataNotDictLikeError: it is no mapping.
         """
         fields = _checked(data)
-        record = await self._change(key, lambda record: {**record, "data": {**record.get("data", {}), **fields}})
-        return {**record.get("data", {})}
+        changed = await self._change(
+            key, lambda record: Record(state=record["state"], data={**record["data"], **fields})
+        )
+        return {**changed["data"]}
 
     async def close(self) -> None:
         """Do nothing: a storage is closed by who opened it."""
 
-    async def _read(self, key: StorageKey) -> _Record:
-        name = key_of(key, self._prefix)
+    def _key(self, key: StorageKey) -> str:
+        return key_of(key, self._prefix, with_bot_id=self._with_bot_id)
+
+    async def _read(self, key: StorageKey) -> Record:
+        name = self._key(key)
         return _known(name, await self._records.read(name) or {})
 
-    async def _change(self, key: StorageKey, change: Any) -> _Record:
-        name = key_of(key, self._prefix)
+    async def _change(self, key: StorageKey, change: Callable[[Record], Record]) -> Record:
+        name = self._key(key)
 
-        def apply(session: Session[Any]) -> _Record:
-            changed: _Record = change(_known(name, session.data))
-            session.data = {part: value for part, value in changed.items() if value not in (None, {})} or None
+        def apply(session: Session[Any]) -> Record:
+            changed = change(_known(name, session.data))
+            session.data = None if changed["state"] is None and not changed["data"] else changed
             return changed
 
         return await self._records.update(name, apply)
 
 
-def key_of(key: StorageKey, prefix: str = "fsm") -> str:
-    """Return the session key of what aiogram stores under `key`: `fsm:bot:42:chat:-100:user:7`.
+def key_of(key: StorageKey, prefix: str = "aiogram", *, with_bot_id: bool = True) -> str:
+    """Return the session key of what aiogram stores under `key`: `aiogram:bot:42:chat:-100:user:7`.
 
-    A thread, a business connection and a destiny that is not the default follow with their names, so different keys
-    never meet.
+    What else there is has its name and place, so different keys never meet:
+    `aiogram:bot:42:chat:-100:thread:5:user:7:business:abc:destiny:menu`.
 
     Raises:
         InvalidKeyError: a part is empty, or the key too long.
     """
-    parts: list[str | int] = [prefix, "bot", key.bot_id, "chat", key.chat_id, "user", key.user_id]
-    if key.thread_id is not None:
-        parts += ["thread", key.thread_id]
-    if key.business_connection_id is not None:
-        parts += ["business", key.business_connection_id]
-    if key.destiny != DEFAULT_DESTINY:
-        parts += ["destiny", key.destiny]
-    return session_key(*parts)
+    named: dict[str, str | int | None] = {
+        "bot": key.bot_id if with_bot_id else None,
+        "chat": key.chat_id,
+        "thread": key.thread_id,
+        "user": key.user_id,
+        "business": key.business_connection_id,
+        "destiny": None if key.destiny == DEFAULT_DESTINY else key.destiny,
+    }
+    return session_key(prefix, *(part for name, found in named.items() if found is not None for part in (name, found)))
 
 
 def _checked(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,17 +124,13 @@ def _checked(data: Mapping[str, Any]) -> dict[str, Any]:
     return dict(data)
 
 
-def _known(name: str, record: Any) -> _Record:
+def _known(name: str, record: Any) -> Record:
     """Return a record that was read.
 
     Raises:
         CorruptValueError: it is none of ours.
     """
-    if not (
-        isinstance(record, dict)
-        and isinstance(record.get("state", ""), str)
-        and isinstance(record.get("data", {}), dict)
-    ):
+    state, data = (record.get("state"), record.get("data", {})) if isinstance(record, dict) else (None, None)
+    if not isinstance(state, str | None) or not isinstance(data, dict):
         raise CorruptValueError(f"{show(name)} is no state of aiogram: an object of state and data")
-    known: _Record = record  # type: ignore[assignment]
-    return known
+    return Record(state=state, data=data)
