@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from satchel.adapter import Payload
+from satchel.clock import now
 from satchel.codecs import JSON
-from satchel.envelope import Envelope, now
+from satchel.envelope import Envelope
 from satchel.errors import ConfigurationError, CorruptValueError
 from satchel.foreign.keys import mapping
 from satchel.foreign.storage import ForeignStorage
