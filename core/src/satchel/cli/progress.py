@@ -2,15 +2,15 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from satchel.cli.common import Code, errors_in_one_line, plain, say
 from satchel.upkeep.outcomes import Outcome, Result, Summary
@@ -67,30 +67,48 @@ def tallied(
 @contextmanager
 def _shown(words: Mapping[Result, str], tally: Summary, *, verbose: bool) -> Iterator[Callable[[Outcome], None]]:
     """Give what counts an outcome, names it if it is a bad one, and draws the bar if there is a terminal."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     named = Counter[Result]()
-    columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with progress as bar:
-        task, drawn, start = bar.add_task("", total=None), 0.0, time.monotonic()
+
+    with _bar() as (draw, tell_line):
 
         def tell(outcome: Outcome) -> None:
-            nonlocal drawn
             tally.add(outcome)
+            draw(lambda: {word: getattr(tally, result.value) for result, word in words.items()})
             if outcome.result in (Result.FAILED, Result.DIFFERING):
                 named[outcome.result] += 1
                 if verbose or named[outcome.result] <= _SHOWN:
                     why = f": {outcome.why}" if outcome.why else ""
-                    bar.console.print(f"{words[outcome.result]}: {plain(outcome.key)}{why}")
+                    tell_line(f"{words[outcome.result]}: {plain(outcome.key)}{why}")
                 elif named[outcome.result] == _SHOWN + 1:
-                    bar.console.print(f"{words[outcome.result]}: more, which --verbose names")
-            if console.is_terminal and (now := time.monotonic()) - drawn > _EVERY:
-                drawn = now
-                counts = {word: getattr(tally, result.value) for result, word in words.items()}
-                speed = sum(counts.values()) / max(now - start, _EVERY)
-                bar.update(task, description=f"{_line(counts)}, {speed:,.0f}/s")
+                    tell_line(f"{words[outcome.result]}: more, which --verbose names")
 
         yield tell
+
+
+@contextmanager
+def _bar() -> Iterator[tuple[Callable[[Callable[[], Mapping[str, int]]], None], Callable[[str], None]]]:
+    """Give what draws a bar with counts, and what writes a line above it, both on standard error; no bar in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda _: None, partial(typer.echo, err=True)
+        return
+    # Only where there is a terminal, as it takes long to import.
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task, drawn, start = bar.add_task("", total=None), 0.0, time.monotonic()
+
+        def draw(counts: Callable[[], Mapping[str, int]]) -> None:
+            nonlocal drawn
+            if (now := time.monotonic()) - drawn > _EVERY:
+                drawn = now
+                found = counts()
+                speed = sum(found.values()) / max(now - start, _EVERY)
+                bar.update(task, description=f"{_line(found)}, {speed:,.0f}/s")
+
+        yield draw, bar.console.print
 
 
 def _line(counts: Mapping[str, int]) -> str:
