@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from satchel import ConflictError, Session, Sessions, StorageUnavailableError
+from satchel_conformance import Status, validate
+from satchel_conformance.backends import run_in
 from satchel_conformance.servers.mongodb import signal_member
 from satchel_mongodb import MongoDBStorage
 
@@ -149,3 +152,12 @@ async def test_the_server_removes_what_has_ended(
         async with asyncio.timeout(30):
             while await raw["satchel"]["satchel_sessions"].find_one({"_id": f"{namespace}:chat:1"}):
                 await asyncio.sleep(0.05)
+
+
+async def test_members_that_are_killed_all_at_once_have_everything_that_was_acknowledged(
+    raw: AsyncMongoClient[Any], mongodb_set_url: str
+) -> None:
+    kill = partial(run_in, await primary(raw), "kill -9 $(pidof mongod)")
+    report = await validate(mongodb_set_url, kill=kill, clauses=["R9-killed-server"])
+    assert report.ok, report.summary()
+    assert report.counts[Status.PASSED] == 1

@@ -15,6 +15,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from satchel import Session, Sessions, StorageClosedError, StorageUnavailableError
+from satchel_conformance import Status, validate
 from satchel_conformance.backends import run_in
 from satchel_conformance.proxy import BlackHole, Cut, Delay, Proxy, address_in
 from satchel_conformance.servers.postgres import POSTGRES_STOPS
@@ -48,6 +49,13 @@ async def until_it_works(call: Callable[[], Awaitable[Any]]) -> Any:
                 return await call()
             except StorageUnavailableError:
                 await asyncio.sleep(0.01)
+
+
+async def test_a_killed_server_has_everything_that_it_acknowledged(postgres_restarted_url: str) -> None:
+    kill = partial(run_in, urlsplit(postgres_restarted_url).port, POSTGRES_STOPS["killed"])
+    report = await validate(postgres_restarted_url, kill=kill, clauses=["R9-killed-server"])
+    assert report.ok, report.summary()
+    assert report.counts[Status.PASSED] == 1
 
 
 @pytest.mark.parametrize("how", ["restarted", "killed"])
