@@ -2,7 +2,6 @@
 
 import base64
 import secrets
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -29,6 +28,7 @@ from satchel import (
     StorageUnavailableError,
     UnsupportedValueError,
 )
+from satchel.clock import now
 from satchel.storage import V
 
 _MARGIN: Final = 2.0  # seconds by which the store keeps more: some count whole ones, and cut what is left of the last
@@ -167,13 +167,13 @@ class KeyValueStorage(EncodedStorage[V]):
             entry: dict[str, Any] = {"payload": payload.decode()}
         else:
             entry = {"base64": base64.b64encode(payload).decode()}
-        return entry if self.ttl_ms is None else entry | {"expires_at": _now() + self.ttl_ms}
+        return entry if self.ttl_ms is None else entry | {"expires_at": now() + self.ttl_ms}
 
     def _payload(self, entry: Mapping[str, Any] | None) -> Payload | None:
         if entry is None:
             return None
         match entry:
-            case {"expires_at": int() | float() as end} if end < _now():  # both are cut to whole milliseconds
+            case {"expires_at": int() | float() as end} if end < now():  # both are cut to whole milliseconds
                 return None
             case {"payload": str() as text}:
                 return text.encode()
@@ -181,7 +181,3 @@ class KeyValueStorage(EncodedStorage[V]):
                 return base64.b64decode(text)
             case _:
                 raise CorruptValueError(f"an entry of {self.where} is not one of Satchel's")
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -1,7 +1,6 @@
 """A storage as py-key-value knows stores, for FastMCP and whoever else takes an `AsyncKeyValue`."""
 
 import math
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import timedelta
@@ -24,6 +23,7 @@ from satchel import (
     UnsupportedValueError,
     ValueTooLargeError,
 )
+from satchel.clock import now
 from satchel.keys import escape_part, unescape
 from satchel.settling import together
 
@@ -170,7 +170,7 @@ class SatchelStore(AsyncKeyValueProtocol):
         if self._ttl is not None:  # then the storage removes it, so `ttl` is to tell
             ends.append(self._ttl // timedelta(milliseconds=1))
         entry: dict[str, Any] = {"value": dict(value)}
-        return entry | {"expires_at": _now() + min(ends)} if ends else entry
+        return entry | {"expires_at": now() + min(ends)} if ends else entry
 
     async def _read_many(self, names: Sequence[str]) -> dict[str, Any]:
         if isinstance(self._storage, Batch):
@@ -228,7 +228,7 @@ def _alive(entry: Any) -> tuple[dict[str, Any] | None, float | None]:
         case None:
             return None, None
         case {"value": dict() as value, "expires_at": int() as end}:
-            left = end - _now()
+            left = end - now()
             return (None, None) if left < 0 else (value, left / 1000)
         case {"value": dict() as value}:
             return value, None
@@ -239,7 +239,7 @@ def _alive(entry: Any) -> tuple[dict[str, Any] | None, float | None]:
 def _has_ended(entry: Any) -> bool:
     match entry:
         case {"expires_at": int() as end}:
-            return end < _now()  # both are cut to whole milliseconds
+            return end < now()  # both are cut to whole milliseconds
         case _:
             return False
 
@@ -263,10 +263,6 @@ def _milliseconds(ttl: SupportsFloat) -> int:
     if not 0 < seconds < math.inf:
         raise errors.InvalidTTLError(ttl)
     return math.ceil(seconds * 1000)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @contextmanager

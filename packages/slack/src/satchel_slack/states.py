@@ -2,7 +2,6 @@
 
 import logging
 import secrets
-import time
 from datetime import timedelta
 from hashlib import sha256
 from logging import Logger
@@ -13,6 +12,7 @@ from slack_sdk.oauth.state_store.async_state_store import AsyncOAuthStateStore
 
 from satchel import Session, Sessions, StorageAdapter, blocking
 from satchel.adapter import milliseconds
+from satchel.clock import now
 
 logger = logging.getLogger("satchel")
 
@@ -52,7 +52,7 @@ class AsyncSatchelOAuthStateStore(AsyncOAuthStateStore):
     async def async_issue(self, *args: Any, **kwargs: Any) -> str:
         """Return a new state."""
         state = secrets.token_urlsafe(32)
-        await self._storage.write(self._key(state), {"expires_at": _now() + self._milliseconds})
+        await self._storage.write(self._key(state), {"expires_at": now() + self._milliseconds})
         return state
 
     async def async_consume(self, state: str) -> bool:
@@ -90,10 +90,6 @@ class SatchelOAuthStateStore(OAuthStateStore):
 
 
 def _consume(session: Session[Any]) -> bool:
-    is_valid = not session.is_new and bool(session.data["expires_at"] > _now())
+    is_valid = not session.is_new and bool(session.data["expires_at"] > now())
     session.delete()
     return is_valid
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
