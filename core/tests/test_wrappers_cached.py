@@ -19,6 +19,7 @@ from satchel import (
     ConflictError,
     Expected,
     InvalidKeyError,
+    LeaseLock,
     MemoryStorage,
     Payload,
     Record,
@@ -51,6 +52,19 @@ async def test_a_session_that_one_process_uses_costs_a_write_each_time_and_no_re
             session.data["n"] += 1
     assert inside.visits == ["get", "put?", "put?", "put?", "put?"]
     assert await inside.read("chat:1") == {"n": 4}
+
+
+async def test_a_lease_is_seen_to_end() -> None:
+    inside = MemoryStorage[Any]()
+    locks = [LeaseLock(Cached(inside, max_age=timedelta(hours=1))) for _ in range(2)]
+
+    async def work(lock: LeaseLock) -> None:
+        for _ in range(5):
+            async with lock.hold("chat:1"):
+                await asyncio.sleep(0.002)
+
+    async with asyncio.timeout(8):  # it was an hour
+        await asyncio.gather(*map(work, locks))
 
 
 async def test_batches_ask_only_for_what_is_not_known() -> None:

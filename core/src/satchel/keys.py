@@ -8,6 +8,9 @@ from satchel.errors import InvalidKeyError
 MAX_KEY_BYTES = 512
 """The longest session key, in UTF-8 bytes."""
 
+LEASE = "lease:"
+"""What the key of a lease starts with."""
+
 _UNSAFE = re.compile(r"[%\x00-\x1f\x7f]")
 _UNSAFE_PART = re.compile(r"[%:\x00-\x1f\x7f]")
 _ESCAPED = re.compile(r"%([0-9A-F]{2})")

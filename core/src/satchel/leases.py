@@ -20,7 +20,7 @@ from satchel.errors import (
     LockTimeoutError,
     StorageError,
 )
-from satchel.keys import MAX_KEY_BYTES, show
+from satchel.keys import LEASE, MAX_KEY_BYTES, show
 from satchel.locks import KeyedLock
 from satchel.storage import Record, StorageAdapter, Versioned
 
@@ -187,8 +187,8 @@ class Lease:
 
 
 def _lease_name(key: str) -> str:
-    name = "lease:" + key
-    return name if len(name.encode()) <= MAX_KEY_BYTES else "lease:" + sha256(key.encode()).hexdigest()
+    name = LEASE + key
+    return name if len(name.encode()) <= MAX_KEY_BYTES else LEASE + sha256(key.encode()).hexdigest()
 
 
 def _field(record: Record[Any], name: str) -> Any:

@@ -12,7 +12,7 @@ from satchel.adapter import milliseconds
 from satchel.capabilities import Capabilities
 from satchel.codecs import JSON, Codec
 from satchel.errors import UnsupportedValueError
-from satchel.keys import check_key
+from satchel.keys import LEASE, check_key
 from satchel.storage import Change, Expiring, Record, StorageAdapter, V
 from satchel.threads import positive
 from satchel.wrappers.base import Wrapper
@@ -47,9 +47,10 @@ class Cached(Wrapper[V]):
 
     A session that is opened and saved again and again by one process costs one write each time, and no read.
 
-    Nothing is kept of keys that are absent. A record with a lifetime is kept only if it was written here, until its end
-    at the latest: of one that was read, nobody says how long it has left. (`ttl` is taken to be the same for all who
-    write to the storage.) What is kept is shared with nobody, as in any storage.
+    Nothing is kept of keys that are absent, nor of leases, which have to be seen to end. A record with a lifetime is
+    kept only if it was written here, until its end at the latest: of one that was read, nobody says how long it has
+    left. (`ttl` is taken to be the same for all who write to the storage.) What is kept is shared with nobody, as in
+    any storage.
 
     Args:
         storage: the storage inside.
@@ -215,7 +216,7 @@ class Cached(Wrapper[V]):
                 if not calls:
                     self._calls.pop(key, None)
         for key, kept in call.outcome.items():
-            if key not in call.overtaken:
+            if key not in call.overtaken and not key.startswith(LEASE):
                 self._kept[key] = kept
                 self._kept.move_to_end(key)
         while len(self._kept) > self._max_size:
