@@ -24,31 +24,36 @@ def sqlite(tmp_path: Path) -> Factory:
     return partial(SQLiteStorage, tmp_path / "bot.db")
 
 
-class TestCompressedAndEncrypted(StorageConformance):
+class ReadThrough(ReadOnly[Any]):
+    """Reads through `ReadOnly`, and writes past it, since a suite has to write something."""
+
+    async def _pass(self, operation: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        if operation.startswith("read"):
+            return await super()._pass(operation, call, *arguments)
+        return await call(*arguments)
+
+
+class TestThoseThatChangeNothing(StorageConformance):
+    """One around another, since each passes on what it is given."""
+
     capabilities = SQLiteStorage.capabilities
 
     @pytest.fixture
     def storage_factory(self, sqlite: Factory) -> Factory:
-        def make(codec: Codec[Any] = JSON, **options: Any) -> Any:
-            return sqlite(codec=codec.compressed(threshold=20).encrypted(KEY), **options)
-
-        return make
+        return lambda **options: Telemetry(Retrying(ReadThrough(sqlite(**options))))
 
 
-class TestHiddenKeys(StorageConformance):
+class TestHiding(StorageConformance):
+    """Names that are hidden, over values that are compressed and encrypted."""
+
     capabilities = replace(SQLiteStorage.capabilities, max_key_bytes=368)
 
     @pytest.fixture
     def storage_factory(self, sqlite: Factory) -> Factory:
-        return lambda **options: HiddenKeys(sqlite(**options), KEY)
+        def make(codec: Codec[Any] = JSON, **options: Any) -> Any:
+            return HiddenKeys(sqlite(codec=codec.compressed(threshold=20).encrypted(KEY), **options), KEY)
 
-
-class TestRetrying(StorageConformance):
-    capabilities = SQLiteStorage.capabilities
-
-    @pytest.fixture
-    def storage_factory(self, sqlite: Factory) -> Factory:
-        return lambda **options: Retrying(sqlite(**options))
+        return make
 
 
 class TestCached(StorageConformance):
@@ -73,31 +78,6 @@ class TestMirrored(StorageConformance):
     @pytest.fixture
     def storage_factory(self, sqlite: Factory, tmp_path: Path) -> Factory:
         return lambda **options: Mirrored(sqlite(**options), SQLiteStorage(tmp_path / "new.db", **options))
-
-
-class TestTelemetry(StorageConformance):
-    capabilities = SQLiteStorage.capabilities
-
-    @pytest.fixture
-    def storage_factory(self, sqlite: Factory) -> Factory:
-        return lambda **options: Telemetry(sqlite(**options))
-
-
-class ReadThrough(ReadOnly[Any]):
-    """Reads through `ReadOnly`, and writes past it, since a suite has to write something."""
-
-    async def _pass(self, operation: str, call: Callable[..., Any], *arguments: Any) -> Any:
-        if operation.startswith("read"):
-            return await super()._pass(operation, call, *arguments)
-        return await call(*arguments)
-
-
-class TestReadOnly(StorageConformance):
-    capabilities = SQLiteStorage.capabilities
-
-    @pytest.fixture
-    def storage_factory(self, sqlite: Factory) -> Factory:
-        return lambda **options: ReadThrough(sqlite(**options))
 
 
 class TestAllOnRedis(StorageConformance):
