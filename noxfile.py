@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import ssl
 import sys
@@ -14,7 +15,7 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tools import backends, pythons, workspace
+from tools import backends, changelog, pythons, workspace
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv"
@@ -109,8 +110,27 @@ def lint(session: nox.Session) -> None:
     session.run("zizmor", "--offline", "--quiet", "--persona", "auditor", "--strict-collection", ".github")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    forms = [file for file in files if re.fullmatch(r"\.github/ISSUE_TEMPLATE/(?!config).*\.yml", file)]
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
+    chooser = ".github/ISSUE_TEMPLATE/config.yml"
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-issue-config", chooser)
     session.run("shellcheck", "--severity", "warning", "--exclude", "SC1090", *workspace.shell_scripts(files))
     session.run("python", "-m", "tools.check_tree")
+    for member in PUBLISHED.values():
+        session.run(*changelog.towncrier(member, "--draft"), silent=True)
+
+
+@nox.session(name="changelog")
+def changelog_(session: nox.Session) -> None:
+    """Show what the next release of each distribution (or of those named) brings; `--build NAME` writes it down."""
+    install(session, "lint")
+    build = session.posargs[:1] == ["--build"]
+    names = session.posargs[1:] if build else session.posargs
+    if build and len(names) != 1:
+        session.error("say which one distribution is to be released: --build satchel-redis")
+    for member in [workspace.released_by(name) for name in names] or PUBLISHED.values():
+        session.log(f"{member.name} {member.version}")
+        session.run(*changelog.towncrier(member, "--yes" if build else "--draft"), log=False)
 
 
 @nox.session
@@ -118,6 +138,9 @@ def build(session: nox.Session) -> None:
     """Build into dist/ what the tags (or names) given release, else everything; try each wheel in an empty place."""
     install(session, "release")
     wanted = [workspace.released_by(tag) for tag in session.posargs] or list(PUBLISHED.values())
+    for tag in session.posargs:
+        if "/v" in tag and (why := changelog.unwritten(workspace.released_by(tag))):
+            session.error(why)
     place = Path(session.create_tmp()).resolve()
     dist, aside, empty, ours = ROOT / "dist", place / "aside", place / "empty", place / "ours.txt"
     pinned = ("--build-constraints", "requirements/build.txt", "--require-hashes", "--quiet")
@@ -223,6 +246,7 @@ def lock(session: nox.Session) -> None:
     compile_("types", *everything, "--group", "types", *same)
     compile_("peers", *everything, "--group", "peers")
     compile_("demo", *runtime, *same)
+    compile_("docs", *everything, "--group", "docs", *same)
     for name in ("bootstrap", "build", "lint", "release"):
         compile_(name, "--group", name)
     (ROOT / "requirements/inputs.sha256").write_text(workspace.digest() + "\n", encoding="utf-8")

@@ -1,11 +1,14 @@
-"""What must not be committed: a package registry's host (each machine has its own index), uv.lock, pins out of date."""
+"""What must not be committed: a package registry's host (each machine has its own index), uv.lock, pins out of date.
+
+Nor may a distribution have no changelog.
+"""
 
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools import workspace
+from tools import changelog, workspace
 
 # Written so that this file does not match itself.
 _HOSTS = ["pypi[.]org", "pythonhosted[.]org", "npmjs[.](org|com)", "registry[.]yarnpkg[.]com"]
@@ -24,6 +27,7 @@ def problems(root: Path = workspace.ROOT) -> Iterator[str]:
                 yield f"{name}:{number}: names a package registry's host, {found[0]}"
     if (root / "requirements/inputs.sha256").read_text(encoding="utf-8").strip() != workspace.digest(root):
         yield "requirements: older than the pyproject.toml files; run ./dev lock"
+    yield from changelog.problems(root)
 
 
 if __name__ == "__main__":

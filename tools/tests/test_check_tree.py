@@ -15,6 +15,7 @@ def tree(tmp_path: Path) -> Path:
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "root"\n[tool.uv.workspace]\nmembers = ["core"]\n')
     (tmp_path / "core").mkdir()
     (tmp_path / "core/pyproject.toml").write_text('[project]\nname = "core"\nversion = "1"\ndependencies = ["a>=1"]\n')
+    (tmp_path / "core/CHANGELOG.md").touch()
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements/inputs.sha256").write_text(workspace.digest(tmp_path))
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
@@ -49,3 +50,12 @@ def test_pins_older_than_the_dependencies_are_found(tree: Path) -> None:
     file.write_text(file.read_text().replace("a>=1", "a>=2"))
     (found,) = problems(tree)
     assert "./dev lock" in found
+
+
+def test_a_distribution_without_a_changelog_is_found(tree: Path) -> None:
+    (tree / "core/CHANGELOG.md").unlink()
+    (found,) = problems(tree)
+    assert found.startswith("core: ")
+    (tree / "core/changelog.d").mkdir()
+    (tree / "core/changelog.d/+first.added.md").write_text("The first release.")
+    assert list(problems(tree)) == []
