@@ -134,6 +134,16 @@ def changelog_(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Make the documentation, in dist/docs; a warning, a dead link, or anything fetched from elsewhere is an error."""
+    install(session, "docs", MEMBERS)
+    shutil.rmtree(ROOT / "dist/docs", ignore_errors=True)
+    where = ("-c", "docs", "-d", str(Path(session.create_tmp(), "doctrees")), ".", "dist/docs")
+    session.run("sphinx-build", "--quiet", "--fail-on-warning", "--keep-going", *where, *session.posargs)
+    session.log("open dist/docs/index.html")
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build into dist/ what the tags (or names) given release, else everything; try each wheel in an empty place."""
     install(session, "release")
