@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: from the Markdown of the whole repository, and nothing that a browser fetches elsewhere."""
+"""How Sphinx makes the site: from the Markdown of the whole repository, fetching nothing from elsewhere."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 project = "Satchel"
 author = "The Satchel authors"
 copyright = author  # noqa: A001 - Sphinx calls it so
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "tools.site"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "tools.site.extension"]
 
 # The source is the repository, so that a README and a page are one file, and a link means the same in both.
 root_doc = "docs/index"

@@ -24,7 +24,7 @@ def run(folder: Path, *arguments: str, text: str = "") -> list[str]:
 
 def test_the_python_of_the_page_runs(tmp_path: Path) -> None:
     said = [run(tmp_path, "-c", block) for block in BLOCKS]
-    assert said == [["Where to?", "Where to?", "Thank you!", "How was it, High Street ?"]]
+    assert said == [["Where to?", "Where to?", "Thank you!", "How was it, High Street ?"], []]
 
 
 @pytest.fixture

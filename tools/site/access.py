@@ -2,9 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any, Final
-
-from docutils import nodes
+from typing import Final
 
 _REPAIRS: Final = (
     # What scrolls sideways has to be reached by the keyboard.
@@ -22,13 +20,6 @@ _REPAIRS: Final = (
 _PARAMETERS: Final = re.compile(r"<dl>\n((?:<dd><em class=\"sig-param\">.*?</dd>\n?)+)</dl>", re.DOTALL)
 
 
-def without_empty_heads(doctree: nodes.document) -> None:
-    """Remove the first row of each table where Markdown has one only because it must."""
-    for head in list(doctree.findall(nodes.thead)):
-        if not head.astext().strip():
-            head.parent.remove(head)
-
-
 def mend(site: Path) -> None:
     """Mend all pages of a site."""
     for path in site.rglob("*.html"):
@@ -40,5 +31,5 @@ def mend(site: Path) -> None:
 
 def _spans(found: re.Match[str]) -> str:
     """The parameters of a signature: lines, and no list of definitions without a term."""
-    lines: Any = found[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+    lines = found[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
     return f'<span class="sig-lines">\n{lines}</span>'

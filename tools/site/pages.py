@@ -12,6 +12,7 @@ from tools.workspace import Member
 
 _MARK: Final = re.compile(r"^<!-- site: (?P<what>\w+)(?: (?P<of>.*?))? -->$", re.MULTILINE)
 _LINK: Final = re.compile(r"(?<!!)\[(?P<text>[^][]*)\]\((?P<to>[^():#\s]+)(?P<anchor>#[^)\s]*)?\)")
+_PACKAGE: Final = re.compile(r"\]\(((?:examples|packages)/[\w-]+)\)")
 _FENCE: Final = re.compile(r"^(```+).*?^\1`*$", re.DOTALL | re.MULTILINE)
 
 
@@ -72,7 +73,12 @@ def _clauses(of: str) -> str:
 
 def _table(_: str) -> str:
     """What each storage declares, as the README has it."""
-    return re.sub(r"\]\((packages/\w+)\)", r"](/\1/README.md)", capabilities.table())
+    return _PACKAGE.sub(r"](/\1/README.md)", capabilities.table())
+
+
+def _bridges(_: str) -> str:
+    """What each bridge plugs in, as the README has it."""
+    return _PACKAGE.sub(r"](/\1/README.md)", capabilities.bridges())
 
 
 def _counts(_: str) -> str:
@@ -116,6 +122,7 @@ def _reference_of(member: Member) -> str:
 
 
 _MAKERS: Final[Mapping[str, Callable[[str], str]]] = {
+    "bridges": _bridges,
     "clauses": _clauses,
     "counts": _counts,
     "packages": _packages,

@@ -6,10 +6,7 @@ A host of source code draws the same text by itself. Whatever is not understood 
 import re
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any, Final
-
-from docutils import nodes
-from docutils.parsers.rst import Directive
+from typing import Final
 
 LANE: Final = 210  # pixels between two participants
 ROW: Final = 44
@@ -97,19 +94,3 @@ def _note(step: re.Match[str], start: int, end: int, y: int) -> str:
 
 def _text(x: int, y: int, text: str) -> str:
     return f'<text x="{x}" y="{y}">{escape(text)}</text>'
-
-
-class SequenceDiagram(Directive):
-    """A fence of mermaid in a page."""
-
-    has_content = True
-
-    def run(self) -> list[nodes.Node]:
-        """Draw it."""
-        try:
-            picture = draw(parse(list(self.content)))
-        except ValueError as error:
-            raise self.error(str(error)) from None
-        # It may be wider than a phone, so it is scrolled, and then has to be reached by the keyboard.
-        html: Any = f'<div class="wide" tabindex="0" role="group" aria-label="Diagram">{picture}</div>'
-        return [nodes.raw("", html, format="html")]
