@@ -4,6 +4,7 @@ A host of source code draws the same text by itself. Whatever is not understood 
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Final
@@ -33,7 +34,7 @@ _ARROW: Final = re.compile(r"(?P<from>\w+)(?P<line>-{1,2})(?P<head>>>|x)(?P<to>\
 _NOTE: Final = re.compile(r"Note over (?P<from>\w+)(?:,\s*(?P<to>\w+))?: (?P<text>.+)")
 
 
-def parse(lines: list[str]) -> Diagram:
+def parse(lines: Sequence[str]) -> Diagram:
     """Read a diagram.
 
     Raises:
