@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Final
 
 _REPAIRS: Final = (
-    # What scrolls sideways has to be reached by the keyboard.
+    # What scrolls sideways has to be reached by the keyboard; an empty cell is the heading of nothing.
     (re.compile(r"<pre>"), '<pre tabindex="0">'),
     (
         re.compile('<div class="table-wrapper'),
         '<div tabindex="0" role="group" aria-label="Table" class="table-wrapper',
     ),
-    (re.compile(r'<th class="head"></th>'), "<td></td>"),
+    (re.compile('<th class="head"><p></p></th>'), "<td></td>"),
     # A heading has a level, and two parts of one kind have names.
     (re.compile(r'role="heading"(?! aria-level)'), 'role="heading" aria-level="2"'),
     (re.compile(r'<aside class="sidebar-drawer"'), '<aside aria-label="All pages" class="sidebar-drawer"'),

@@ -86,9 +86,16 @@ def _counts(_: str) -> str:
 
 
 def _packages(of: str) -> str:
-    """The table of contents of the adapters, or of the bridges."""
+    """The table of contents of the adapters, or of the bridges, for the margin."""
     entries = [f"/{member.folder}/README" for member in workspace.members() if _kind(member) == of]
-    return "\n".join(["```{toctree}", ":maxdepth: 1", *entries, "```"])
+    return "\n".join(["```{toctree}", ":hidden:", *entries, "```"])
+
+
+def _list(of: str) -> str:
+    """What each adapter, or bridge, says of itself."""
+    chosen = [member for member in workspace.members() if _kind(member) == of]
+    projects = [(member, workspace.load(workspace.ROOT / member.folder)["project"]) for member in chosen]
+    return "\n".join(f"- [{one.name}](/{one.folder}/README.md): {project['description']}" for one, project in projects)
 
 
 def _kind(member: Member) -> str:
@@ -125,6 +132,7 @@ _MAKERS: Final[Mapping[str, Callable[[str], str]]] = {
     "bridges": _bridges,
     "clauses": _clauses,
     "counts": _counts,
+    "list": _list,
     "packages": _packages,
     "reference": _reference,
     "rule": _rule,
