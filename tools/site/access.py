@@ -12,6 +12,7 @@ _REPAIRS: Final = (
         '<div tabindex="0" role="group" aria-label="Table" class="table-wrapper',
     ),
     (re.compile('<th class="head"><p></p></th>'), "<td></td>"),
+    (re.compile('<div id="search-results">'), '<h1>Search</h1>\n<div id="search-results">'),
     # A heading has a level, and two parts of one kind have names.
     (re.compile(r'role="heading"(?! aria-level)'), 'role="heading" aria-level="2"'),
     (re.compile(r'<aside class="sidebar-drawer"'), '<aside aria-label="All pages" class="sidebar-drawer"'),
