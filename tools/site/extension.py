@@ -13,7 +13,8 @@ def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_directive("mermaid", SequenceDiagram)
     app.connect("source-read", _read)
-    app.connect("autodoc-process-docstring", _docstring, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", _before_napoleon, priority=400)
+    app.connect("autodoc-process-docstring", _after_napoleon, priority=600)
     app.connect("doctree-read", _without_empty_heads)
     app.connect("build-finished", _finish, priority=900)  # after the theme
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -39,9 +40,19 @@ def _read(_: Any, name: str, source: list[str]) -> None:
     source[0] = pages.page(name, source[0])
 
 
-def _docstring(*event: Any) -> None:
-    lines = event[-1]
+_COLON = "\ue000"  # a character that means nothing to anybody
+
+
+def _before_napoleon(*event: Any) -> None:
+    _, what, *_, lines = event
     lines[:] = docstrings.converted(lines)
+    if what in ("attribute", "data", "property"):  # where it would take what stands before a colon for the type
+        lines[:1] = [line.replace(":", _COLON) for line in lines[:1]]
+
+
+def _after_napoleon(*event: Any) -> None:
+    lines = event[-1]
+    lines[:] = [line.replace(_COLON, ":") for line in lines]
 
 
 def _without_empty_heads(_: Any, doctree: nodes.document) -> None:
