@@ -73,8 +73,8 @@ def test_a_command_is_one_that_there_is(command: list[str]) -> None:
                 check_requirement(requirement)
         case ["./dev"]:
             pass
-        case ["./dev", name, *_] | ["nox", "-s", name, *_]:
-            assert name in SESSIONS | {"test"}
+        case ["./dev", "nox", "--", "-s", name] | ["./dev", name, *_] | ["nox", "-s", name, *_]:
+            assert name.partition("(")[0] in SESSIONS | {"test"}
         case [program, name, *arguments] if program in PROGRAMS:
             group: Any = typer.main.get_command(PROGRAMS[program])
             group.commands[name].make_context(name, arguments)  # raises, unless it can be called so
