@@ -183,13 +183,13 @@ def scoreboard(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure: `nox -s bench -- blocking` runs benchmarks/blocking.py; what follows the name is for it."""
-    questions = sorted(file.stem for file in (ROOT / "benchmarks").glob("*.py") if file.stem != "measuring")
-    if not session.posargs or session.posargs[0] not in questions:
-        session.error(f"say what is to be measured: {', '.join(questions)}")
-    install(session, "test", MEMBERS)
-    provide(session, ["redis"])
-    session.run("python", "-m", f"benchmarks.{session.posargs[0]}", *session.posargs[1:])
+    """Measure: everything, or what is named: `nox -s bench -- drivers --quick`; see benchmarks/README.md."""
+    install(session, "bench", MEMBERS)
+    provide(session, ["redis", "postgres", "mongodb"])
+    if session.posargs[:1] == ["blocking"]:
+        session.run("python", "-m", "benchmarks.blocking", *session.posargs[1:])
+    else:
+        session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session
@@ -255,6 +255,7 @@ def lock(session: nox.Session) -> None:
     compile_("test", *everything)
     compile_("types", *everything, "--group", "types", *same)
     compile_("peers", *everything, "--group", "peers")
+    compile_("bench", *everything, "--group", "bench")
     compile_("demo", *runtime, *same)
     compile_("docs", *everything, "--group", "docs", *same)
     for name in ("bootstrap", "build", "lint", "release"):

@@ -8,7 +8,9 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 Measure = Callable[[int, float], list[float]]
 """Lets so many workers repeat a turn for so many seconds; returns the seconds that each turn took."""
@@ -16,10 +18,17 @@ Measure = Callable[[int, float], list[float]]
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to do a thing. Every worker has a number, for a key of its own."""
+    """One way to do a thing. Every worker has a number, for a key of its own.
+
+    Attributes:
+        name: what tables call it.
+        measure: does it.
+        base: the name of the contender that it is compared with; by default the first.
+    """
 
     name: str
     measure: Measure
+    base: str = ""
 
 
 @dataclass
@@ -43,6 +52,18 @@ class Row:
         more = statistics.median(mine / its for mine, its in zip(self.rates, base.rates, strict=True))
         longer = statistics.median(mine / its for mine, its in zip(self.p50s, base.p50s, strict=True))
         return more, longer
+
+    def figures(self, base: "Row") -> dict[str, Any]:
+        """Return ratios to the base, then figures, by the names of the columns of a table."""
+        more, longer = self.against(base)
+        p50, p99 = (statistics.quantiles(self.turns, n=100)[rank] * 1e6 for rank in (49, 98))
+        return {
+            "p50, ratio": round(longer, 2),
+            "turns/s, ratio": round(more, 2),
+            "p50 µs": round(p50, 1),
+            "p99 µs": round(p99, 1),
+            "turns/s": round(statistics.median(self.rates)),
+        }
 
     def line(self, base: "Row") -> str:
         """Return the row of the table: ratios to the base, then figures."""
@@ -76,7 +97,7 @@ def in_threads(turn: Callable[[int], None]) -> Measure:
     return measure
 
 
-def in_tasks(loop: asyncio.Runner, turn: Callable[[int], Awaitable[None]]) -> Measure:
+def in_tasks(loop: asyncio.Runner, turn: Callable[[int], Awaitable[Any]]) -> Measure:
     """Measure an asynchronous turn: a worker is a task of one event loop."""
 
     async def work(number: int, seconds: float) -> list[float]:
@@ -110,8 +131,24 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([head, *(row.line(rows[0]) for row in rows)])
 
 
+def figures(contenders: Sequence[Contender], rows: Sequence[Row], **before: Any) -> list[dict[str, Any]]:
+    """Return the rows of a table; each is compared with its contender's base. `before` is what stands before them."""
+    by_name = {row.name: row for row in rows}
+    return [
+        {"": row.name, **before, "workers": row.workers, **row.figures(by_name[contender.base or rows[0].name])}
+        for contender, row in zip(contenders, rows, strict=True)
+    ]
+
+
 def machine(*distributions: str) -> str:
     """Return where this is measured, and with which versions."""
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     here = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{load}, Python {platform.python_version()}"
     return ", ".join([here, *(f"{name} {version(name)}" for name in distributions)])
+
+
+def processor() -> str:
+    """Return what the processor calls itself, where the system tells."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,53 @@
+"""Draws the tables that have ratios: a panel for each, a bar for each contender, and a line where it is even."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.report import Table
+
+COLUMN = "p50, ratio"
+
+
+def draw(tables: Sequence[Table], caption: str, file: Path) -> None:
+    """Draw median times, as ratios to what each is compared with, into an SVG or PNG; shorter bars are faster."""
+    drawn = [table for table in tables if COLUMN in table.rows[0]]
+    if not drawn:
+        return
+    across = min(3, len(drawn))
+    down = math.ceil(len(drawn) / across)
+    heights = [max(len(_bars(table)) for table in drawn[row * across : (row + 1) * across]) for row in range(down)]
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "satchel", "font.size": 8}):
+        figure = Figure(figsize=(5.2 * across, sum(0.24 * height + 1.0 for height in heights)), layout="constrained")
+        ratios = [height + 4 for height in heights]
+        panels = figure.subplots(down, across, squeeze=False, gridspec_kw={"height_ratios": ratios})
+        for panel, table in zip(panels.flat, drawn, strict=False):
+            _draw(panel, table)
+        for panel in panels.flat[len(drawn) :]:
+            panel.set_visible(False)
+        figure.suptitle(f"Median time of a turn, as a ratio: left of the line is faster\n{caption}", fontsize=8)
+        figure.savefig(file, dpi=150)
+
+
+def _draw(panel: Axes, table: Table) -> None:
+    bars = _bars(table)
+    names = list(bars)
+    ours = ["#2a6f97" if ":" not in name.split(" (")[0] else "#b0b0b0" for name in names]
+    drawn = panel.barh(range(len(names)), list(bars.values()), color=ours)
+    panel.bar_label(drawn, fmt="%.2f", padding=2)
+    panel.set_yticks(range(len(names)), names)
+    panel.invert_yaxis()
+    panel.axvline(1, color="black", linewidth=0.8)
+    panel.set_xlim(0, 1.15 * max(1.2, *bars.values()))
+    panel.set_title(table.title, loc="left", fontweight="bold")
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _bars(table: Table) -> dict[str, float]:
+    """Return the ratios by what is measured; what is compared with itself is no bar."""
+    kept = [row for row in table.rows if row[COLUMN] != 1 or ":" not in row[""]]
+    return {f"{row['']} ({row.get('bytes', 400)} B, ×{row['workers']})": row[COLUMN] for row in kept}
