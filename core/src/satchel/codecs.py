@@ -103,7 +103,7 @@ class JSONCodec(Codec[Any]):
             UnsupportedValueError: a part of it is not JSON; the error names its path.
         """
         try:
-            if value is not None and _is_json(value, MAX_DEPTH):
+            if value is not None and _is_json(value, MAX_DEPTH - 1):
                 return _to_text(value).encode()
         except (ValueError, RecursionError):
             pass  # not a finite number, a lone surrogate, too many digits: said with its path below
@@ -150,25 +150,24 @@ _to_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=
 _from_text = json.JSONDecoder(parse_constant=_constant).decode
 
 _LEAVES: Final = frozenset((str, int, float, bool, type(None)))
-_TEXT: Final = frozenset((str,))
 
 
 def _is_json(value: Any, depth: int) -> bool:
-    """Check types only, and as much as possible by C code: this runs on every write."""
+    """Check types only, with up to `depth` levels inside. It runs on every write, so it calls nothing for a leaf."""
     kind = type(value)
     if kind is dict:
-        if not _TEXT.issuperset(map(type, value)):
-            return False
-        children: Iterable[Any] = value.values()
-    elif kind is list:
-        children = value
-    else:
-        return kind in _LEAVES
-    if not depth:
-        return False
-    if _LEAVES.issuperset(map(type, children)):
+        for name, child in value.items():
+            if type(name) is not str:
+                return False
+            if type(child) not in _LEAVES and not (depth and _is_json(child, depth - 1)):
+                return False
         return True
-    return all(type(child) in _LEAVES or _is_json(child, depth - 1) for child in children)
+    if kind is list:
+        for child in value:
+            if type(child) not in _LEAVES and not (depth and _is_json(child, depth - 1)):
+                return False
+        return True
+    return kind in _LEAVES
 
 
 def _refuse(value: Any, path: str, depth: int) -> None:
