@@ -147,12 +147,14 @@ class EncodedStorage(Generic[V]):
 
     async def read(self, key: str) -> V | None:
         """Return the value under `key`, or None if there is none, and only then."""
-        payload = await self._call(self.get, self._name(key))
-        return None if payload is None else self._decode(key, payload)
+        name = self._name(key)
+        payload = await self._call(self.get, name)
+        return None if payload is None else self._decode(name, key, payload)
 
     async def write(self, key: str, value: V) -> None:
         """Store `value` under `key`, over whatever is there."""
-        await self._call(self.put, self._name(key), self._encode(key, value))
+        name = self._name(key)
+        await self._call(self.put, name, self._encode(name, key, value))
 
     async def delete(self, key: str) -> None:
         """Remove `key`. Where it is absent, nothing happens."""
@@ -160,8 +162,9 @@ class EncodedStorage(Generic[V]):
 
     async def read_versioned(self, key: str) -> Record[V] | None:
         """Return the value under `key` with its version, or None if there is none."""
-        found = await self._call(self.get_versioned, self._name(key))
-        return None if found is None else Record(self._decode(key, found[0]), found[1])
+        name = self._name(key)
+        found = await self._call(self.get_versioned, name)
+        return None if found is None else Record(self._decode(name, key, found[0]), found[1])
 
     async def write_versioned(self, key: str, value: V, expected: str | None) -> str:
         """Store `value` if `key` is at the version `expected` (None: if it does not exist) and return the new version.
@@ -169,8 +172,8 @@ class EncodedStorage(Generic[V]):
         Raises:
             ConflictError: it is not. Nothing was written.
         """
-        name, payload = self._name(key), self._encode(key, value)
-        version = await self._call(self.put, name, payload, expected)
+        name = self._name(key)
+        version = await self._call(self.put, name, self._encode(name, key, value), expected)
         if version is None:
             state = "exists already" if expected is None else "is not at the expected version"
             raise ConflictError(f"{show(key)} {state} in {self.where}")
@@ -205,11 +208,11 @@ class EncodedStorage(Generic[V]):
         """Return the values of those `keys` that exist."""
         names = {self._name(key): key for key in keys}
         found = await self._call(self.get_many, list(names)) if names else {}
-        return {key: self._decode(key, found[name]) for name, key in names.items() if name in found}
+        return {key: self._decode(name, key, found[name]) for name, key in names.items() if name in found}
 
     async def write_many(self, values: Mapping[str, V]) -> None:
         """Store every value under its key."""
-        if payloads := {self._name(key): self._encode(key, value) for key, value in values.items()}:
+        if payloads := {(name := self._name(key)): self._encode(name, key, value) for key, value in values.items()}:
             await self._call(self.put_many, payloads)
 
     async def delete_many(self, keys: Iterable[str]) -> None:
@@ -222,7 +225,7 @@ class EncodedStorage(Generic[V]):
         names = {self._name(key): key for key in keys}
         found = await self._call(self.get_records, list(names)) if names else {}
         return {
-            key: Record(self._decode(key, found[name][0]), found[name][1])
+            key: Record(self._decode(name, key, found[name][0]), found[name][1])
             for name, key in names.items()
             if name in found
         }
@@ -234,7 +237,7 @@ class EncodedStorage(Generic[V]):
             ConflictError: a record is not at the version that its change expects. Nothing was changed.
         """
         encoded = {
-            self._name(key): (None if value is None else self._encode(key, value), expected)
+            (name := self._name(key)): (None if value is None else self._encode(name, key, value), expected)
             for key, (value, expected) in changes.items()
         }
         versions = await self._call(self.put_records, encoded) if encoded else {}
@@ -388,9 +391,9 @@ class EncodedStorage(Generic[V]):
     def _name(self, key: str) -> str:
         return self._prefix + escape(check_key(key))
 
-    def _encode(self, key: str, value: V) -> Payload:
+    def _encode(self, name: str, key: str, value: V) -> Payload:
         try:
-            payload = self.codec.bound(self._name(key)).encode(value)
+            payload = self.codec.bound(name).encode(value)
         except (UnsupportedValueError, ValueTooLargeError) as error:
             error.add_note(f"in the value for {show(key)}")
             raise
@@ -401,16 +404,16 @@ class EncodedStorage(Generic[V]):
             raise ValueTooLargeError(message, size=size, limit=limit)
         return payload
 
-    def _decode(self, key: str, payload: Payload) -> V:
+    def _decode(self, name: str, key: str, payload: Payload) -> V:
         try:
-            return self.codec.bound(self._name(key)).decode(payload)
+            return self.codec.bound(name).decode(payload)
         except (CorruptValueError, ConfigurationError) as error:
             raise type(error)(f"{show(key)} in {self.where} is {error}") from error.__cause__
 
-    async def _call(self, hook: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        if self._loop is None or self._loop is not asyncio.get_running_loop():
-            return await self._bounded(self._first, hook, *arguments)
-        return await self._bounded(hook, *arguments)
+    def _call(self, hook: Callable[..., Awaitable[T]], *arguments: Any) -> Awaitable[T]:
+        if self._loop is not asyncio.get_running_loop():
+            return self._bounded(self._first, hook, *arguments)
+        return self._bounded(hook, *arguments)
 
     async def _first(self, hook: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         """Open and call within one timeout: of many first calls to a dead server, none waits for those before it."""
