@@ -46,9 +46,12 @@ class KeyedLock:
         self._seconds = milliseconds("timeout", timeout) / 1000
         self._waiting: dict[str, _Place] = {}
 
-    @asynccontextmanager
-    async def hold(self, key: str) -> AsyncIterator[Hold]:
+    def hold(self, key: str) -> AbstractAsyncContextManager[Hold]:
         """Hold the lock of `key` for the length of a block."""
+        return _Turn(self, key)
+
+    async def enter(self, key: str) -> "_Place":
+        """Wait for the lock of `key`, and take it."""
         task = asyncio.current_task()
         place = self._waiting.get(key)
         if place is None:
@@ -58,16 +61,22 @@ class KeyedLock:
         place.users += 1
         try:
             await self._enter(place, key)
-            place.owner = task
-            try:
-                yield place
-            finally:
-                place.owner = None
-                place.lock.release()
-        finally:
-            place.users -= 1
-            if not place.users:
-                del self._waiting[key]
+        except BaseException:
+            self._forget(place, key)
+            raise
+        place.owner = task
+        return place
+
+    def leave(self, place: "_Place", key: str) -> None:
+        """Let the next one in."""
+        place.owner = None
+        place.lock.release()
+        self._forget(place, key)
+
+    def _forget(self, place: "_Place", key: str) -> None:
+        place.users -= 1
+        if not place.users:
+            del self._waiting[key]
 
     async def _enter(self, place: "_Place", key: str) -> None:
         if place.users == 1:
@@ -90,6 +99,20 @@ class Unlocked:
     async def hold(self, key: str) -> AsyncIterator[Hold]:
         """Let everybody in."""
         yield _Place()
+
+
+class _Turn(AbstractAsyncContextManager[Hold]):
+    """One use of a lock: a class, as a generator would take several times as long, and this is in every turn."""
+
+    def __init__(self, lock: KeyedLock, key: str) -> None:
+        self._lock, self._key = lock, key
+
+    async def __aenter__(self) -> Hold:
+        self._place = await self._lock.enter(self._key)
+        return self._place
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.leave(self._place, self._key)
 
 
 class _Place:

@@ -4,12 +4,13 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar, overload
 
 from satchel.adapter import milliseconds
 from satchel.backing import Backing, OnConflict
+from satchel.blocks import Block
 from satchel.codecs import Codec
 from satchel.errors import ConfigurationError, ConflictError, NoSessionError
 from satchel.keys import check_key, per_chat, show
@@ -108,8 +109,7 @@ class Sessions(Generic[V]):
             check_key(prefix)
         self.prefix = prefix
 
-    @asynccontextmanager
-    async def open(self, update: object) -> AsyncIterator[Session[V]]:
+    def open(self, update: object) -> AbstractAsyncContextManager[Session[V]]:
         """Load the session of `update`; at the end of the block, save it if it changed. Nothing if the block raises.
 
         Raises:
@@ -118,8 +118,7 @@ class Sessions(Generic[V]):
             LockTimeoutError: another task kept the session for longer than `timeout`.
             SessionAlreadyOpenError: this task has it open.
         """
-        async with self.using(await self.strict(update)) as session:
-            yield session
+        return Block(lambda: self.strict(update), self.lock)
 
     @asynccontextmanager
     async def lazy(self, update: object) -> AsyncIterator[LazySession[V]]:
@@ -255,18 +254,9 @@ class Sessions(Generic[V]):
 
     # What groups and the blocking facade call.
 
-    @asynccontextmanager
-    async def using(self, session: Session[V]) -> AsyncIterator[Session[V]]:
+    def using(self, session: Session[V]) -> AbstractAsyncContextManager[Session[V]]:
         """Lock and load a session for the length of a block, and save it at its end."""
-        async with AsyncExitStack() as stack:
-            if session.key is not None:
-                session.take(await stack.enter_async_context(self.lock.hold(session.key)))
-                await session.load()
-            try:
-                yield session
-                await session.commit()
-            finally:
-                session.close()
+        return Block(session, self.lock)
 
     async def strict(self, update: object) -> Session[V]:
         """Make the session of an update; it is to be locked and loaded yet."""
