@@ -116,7 +116,7 @@ async def file(_: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
 @asynccontextmanager
 async def redis_py(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
     """GET and SET; as many connections as there are workers."""
-    async with redis.asyncio.Redis.from_url(url) as client:
+    async with redis.asyncio.Redis.from_url(roomy(url)) as client:
 
         async def read(key: str) -> Any:
             found: Any = await client.get(f"raw-{key}")
@@ -202,3 +202,8 @@ PLACES: Final = {
     "postgres": Place(psycopg, POSTGRES),
     "mongodb": Place(mongodb, MONGODB),
 }
+
+
+def roomy(url: str) -> str:
+    """Return a URL with which redis-py has a connection for every worker: over its limit of 100 it raises."""
+    return f"{url}?max_connections=1000"
