@@ -186,6 +186,19 @@ def bench(session: nox.Session) -> None:
     """Measure: everything, or what is named: `nox -s bench -- drivers --quick`; see benchmarks/README.md."""
     install(session, "bench", MEMBERS)
     provide(session, ["redis", "postgres", "mongodb"])
+    if shutil.which("npm"):  # for grammY, which is left out else
+        folder = "benchmarks/peers/node"
+        session.run_install(
+            "npm",
+            "install",
+            "--no-package-lock",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+            folder,
+            external=True,
+            silent=True,
+        )
     if session.posargs[:1] == ["blocking"]:
         session.run("python", "-m", "benchmarks.blocking", *session.posargs[1:])
     else:

@@ -73,7 +73,7 @@ async def _beside(work: Callable[[int], Awaitable[None]], seconds: float) -> lis
             await work(number)
 
     tasks = [asyncio.create_task(repeat(number)) for number in range(TASKS)]
-    beats = []
+    beats: list[float] = []
     while perf_counter() < end or not beats:
         before = perf_counter()
         await asyncio.sleep(BEAT)

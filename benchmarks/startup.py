@@ -1,6 +1,6 @@
 """What a process pays before its first turn: importing Satchel, importing a driver, and reading once."""
 
-import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -86,8 +86,7 @@ def _rows(programs: dict[str, str], rounds: int) -> list[dict[str, Any]]:
 
 def _run(program: str) -> tuple[float, float]:
     """Return the seconds that passed while a process ran, and those of CPU time that it used."""
-    before, began = os.times(), perf_counter()
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), perf_counter()
     subprocess.run([sys.executable, "-c", program], check=True)
-    after = os.times()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    return perf_counter() - began, used
+    passed, after = perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return passed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

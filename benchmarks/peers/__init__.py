@@ -9,12 +9,14 @@ from time import perf_counter
 from typing import Any, Final
 
 from benchmarks.measuring import Contender, compare, figures, in_tasks
+from benchmarks.peers.node import Grammy, grammy
 from benchmarks.peers.rivals import OPENERS, Rival, namespace, opened
 from benchmarks.report import Setting, Table
 from benchmarks.stores import PLACES
 
 CONTENDED: Final = 1000
 AT_ONCE: Final = 16
+GRAMMY: Final = "grammY, on Node"
 CHAT: Final = 1_000_000  # of which no worker of the speed has a session
 
 SPEED: Final = (
@@ -40,19 +42,27 @@ def answer(setting: Setting) -> Iterator[Table]:
                 try:
                     where = namespace()
                     one = loop.run(opened(stack, backend, url, where))
+                    node = servers.enter_context(grammy(backend, url, where))
                     workers = [each for each in setting.workers if each <= place.most and each != 64]
                     yield Table(
-                        "peers", f"{backend}: turns with other libraries", _speed(loop, one, workers, setting), SPEED
+                        "peers",
+                        f"{backend}: turns with other libraries",
+                        _speed(loop, one, node, workers, setting),
+                        SPEED,
                     )
                     two = loop.run(opened(stack, backend, url, where)) if place.server else one
                     rows = [loop.run(_lost(*pair)) for pair in zip(one, two, strict=True)]
+                    rows += [_lost_by(node)] if node else []
                     yield Table("peers", f"{backend}: lost updates", rows, LOST)
                 finally:
                     loop.run(stack.aclose())
 
 
-def _speed(loop: asyncio.Runner, rivals: list[Rival], workers: list[int], setting: Setting) -> list[dict[str, Any]]:
+def _speed(
+    loop: asyncio.Runner, rivals: list[Rival], node: Grammy | None, workers: list[int], setting: Setting
+) -> list[dict[str, Any]]:
     contenders = [Contender(rival.name, in_tasks(loop, partial(_one, rival))) for rival in rivals]
+    contenders += [Contender(GRAMMY, node.measure)] if node else []
     rows = []
     for number in workers:
         rows += figures(contenders, compare(contenders, number, setting.rounds, setting.seconds))
@@ -70,6 +80,18 @@ async def _add(data: dict[str, Any]) -> None:
 async def _add_and_wait(data: dict[str, Any]) -> None:
     data["n"] += 1
     await asyncio.sleep(0)
+
+
+def _lost_by(node: Grammy) -> dict[str, Any]:
+    found = node.contend(CONTENDED, AT_ONCE)
+    return {
+        "": GRAMMY,
+        "keeps turns apart": "nothing",
+        "acknowledged": found["acknowledged"],
+        "refused": found["refused"],
+        "lost": found["acknowledged"] - found["count"],
+        "contended turns/s": round(found["acknowledged"] / found["seconds"]),
+    }
 
 
 async def _lost(one: Rival, two: Rival) -> dict[str, Any]:

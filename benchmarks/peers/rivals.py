@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiogram.fsm.storage.base import BaseEventIsolation, BaseStorage, StorageKey
+from aiogram.fsm.storage.base import BaseEventIsolation, BaseStorage, DefaultKeyBuilder, StorageKey
 from aiogram.fsm.storage.memory import MemoryStorage, SimpleEventIsolation
 from aiogram.fsm.storage.redis import RedisEventIsolation, RedisStorage
 from key_value.aio.stores.base import BaseContextManagerStore, BaseStore
@@ -127,10 +127,12 @@ async def _aiogram_memory(_: str, __: str) -> AsyncIterator[list[Rival]]:
 
 
 @asynccontextmanager
-async def _aiogram_redis(url: str, _: str) -> AsyncIterator[list[Rival]]:
-    storage = RedisStorage.from_url(roomy(url))
+async def _aiogram_redis(url: str, namespace: str) -> AsyncIterator[list[Rival]]:
+    keys = DefaultKeyBuilder(prefix=namespace)
+    storage = RedisStorage.from_url(roomy(url), key_builder=keys)
+    isolation = RedisEventIsolation(storage.redis, key_builder=keys)
     try:
-        yield [_aiogram("aiogram RedisStorage", storage, RedisEventIsolation(storage.redis), "a lock in Redis")]
+        yield [_aiogram("aiogram RedisStorage", storage, isolation, "a lock in Redis")]
     finally:
         await storage.close()
 
