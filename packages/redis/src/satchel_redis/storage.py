@@ -167,6 +167,8 @@ class RedisStorage(EncodedStorage[V]):
             condition = [] if expected is ANY else [b"NX"]
             lifetime = [] if self.ttl_ms is None else [b"PX", self.ttl_ms]
             written = await self._commands.change(name.encode(), "SET", name.encode(), payload, *condition, *lifetime)
+        if expected is ANY:
+            return ""  # nobody asks for the version
         return self.version_of(payload) if written else None
 
     async def drop(self, name: str, expected: Expected = ANY) -> bool:
