@@ -31,15 +31,19 @@ def _rows(place: Place, url: str, setting: Setting) -> list[dict[str, Any]]:
         opened = place.opened(url)
         driver, storage = loop.run(opened.__aenter__())
         try:
-            for size in setting.sizes:
-                for workers in setting.workers:
-                    if workers <= place.most:
-                        contenders = list(_contenders(loop, driver, storage, size, max(setting.workers)))
-                        measured = compare(contenders, workers, setting.rounds, setting.seconds)
-                        rows += figures(contenders, measured, bytes=size)
+            for size, workers in _cells(place, setting):
+                contenders = list(_contenders(loop, driver, storage, size, workers))
+                measured = compare(contenders, workers, setting.rounds, setting.seconds)
+                rows += figures(contenders, measured, bytes=size)
         finally:
             loop.run(opened.__aexit__(None, None, None))
     return rows
+
+
+def _cells(place: Place, setting: Setting) -> list[tuple[int, int]]:
+    """Return sizes and numbers of workers: every size with one worker, every number with the smallest size."""
+    sizes = [(size, 1) for size in setting.sizes]
+    return sizes + [(setting.sizes[0], workers) for workers in setting.workers[1:] if workers <= place.most]
 
 
 def _contenders(

@@ -30,7 +30,7 @@ class Setting:
         return not self.backends or backend in self.backends
 
 
-FULL: Final = Setting(False, 7, 0.1, (400, 8_000, 64_000), (1, 16, 64, 256))
+FULL: Final = Setting(False, 5, 0.1, (400, 8_000, 64_000), (1, 16, 64, 256))
 QUICK: Final = Setting(True, 5, 0.05, (400,), (1, 64))
 
 
