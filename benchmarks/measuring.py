@@ -115,13 +115,16 @@ def in_tasks(loop: asyncio.Runner, turn: Callable[[int], Awaitable[Any]]) -> Mea
 
 
 def compare(contenders: Sequence[Contender], workers: int, rounds: int, seconds: float) -> list[Row]:
-    """Measure the contenders with so many workers each, in turn."""
+    """Measure the contenders with so many workers each, in turn; with many workers for longer, as each waits longer."""
+    seconds *= max(1, workers // 64)
     rows = [Row(contender.name, workers) for contender in contenders]
     for contender in contenders:
         contender.measure(workers, seconds / 10)  # connections are opened, caches filled
     for _ in range(rounds):
         for contender, row in zip(contenders, rows, strict=True):
-            row.add(contender.measure(workers, seconds), seconds)
+            began = perf_counter()
+            turns = contender.measure(workers, seconds)
+            row.add(turns, perf_counter() - began)  # the last turns end when they end
     return rows
 
 
