@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("questions", nargs="*", metavar="question", help=f"of {', '.join(QUESTIONS)}; by default all")
     parser.add_argument("--quick", action="store_true", help="a few minutes less, and rougher")
     parser.add_argument("--rounds", type=int, help="how often contenders take turns")
+    parser.add_argument("--workers", type=int, nargs="+", help="how many are at work at once")
     parser.add_argument("--backends", nargs="+", default=[], help="measure only these")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables there, too")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios: SVG or PNG, by the name")
@@ -31,6 +32,8 @@ def main() -> int:
     if unknown := set(options.questions) - set(QUESTIONS):
         parser.error(f"{', '.join(unknown)}: the questions are {', '.join(QUESTIONS)}")
     setting = replace(QUICK if options.quick else FULL, backends=frozenset(options.backends))
+    if options.workers:
+        setting = replace(setting, workers=tuple(options.workers))
     if options.rounds:
         setting = replace(setting, rounds=options.rounds)
 

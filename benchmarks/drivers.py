@@ -43,7 +43,7 @@ def _rows(place: Place, url: str, setting: Setting) -> list[dict[str, Any]]:
 def _cells(place: Place, setting: Setting) -> list[tuple[int, int]]:
     """Return sizes and numbers of workers: every size with one worker, every number with the smallest size."""
     sizes = [(size, 1) for size in setting.sizes]
-    return sizes + [(setting.sizes[0], workers) for workers in setting.workers[1:] if workers <= place.most]
+    return sizes + [(setting.sizes[0], workers) for workers in setting.workers if 1 < workers <= place.most]
 
 
 def _contenders(
@@ -73,7 +73,6 @@ def _contenders(
         versions[number] = await versioned.write_versioned(key, values[number], versions.get(number))
 
     loop.run(fill())
-    loop.run(storage.delete("absent"))
     for number, key in enumerate(keys):
         if (record := loop.run(versioned.read_versioned(f"{key}:versioned"))) is not None:
             versions[number] = record.version
