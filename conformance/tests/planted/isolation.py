@@ -38,7 +38,7 @@ class KeepsRead(Keeps):
     async def read(self, key: str) -> Any:
         payload = await self._call(self.get, self._name(key))
         if payload is not None and payload not in self.kept:
-            self.kept[payload] = self._decode(key, payload)
+            self.kept[payload] = self._decode(self._name(key), key, payload)
         return None if payload is None else self.kept[payload]
 
 

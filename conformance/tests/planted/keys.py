@@ -403,7 +403,7 @@ class TakesEmptyNamespace(Correct):
 class NoLimit(Correct):
     """A value over the declared limit is stored."""
 
-    def _encode(self, key: str, value: Any) -> Payload:
+    def _encode(self, name: str, key: str, value: Any) -> Payload:
         return self.codec.encode(value)
 
 
@@ -437,6 +437,6 @@ class NoLimitInBatches(Correct):
 class SmallerLimit(Correct):
     """The declared limit is more than what is taken."""
 
-    def _encode(self, key: str, value: Any) -> Payload:
-        payload = super()._encode(key, value)
-        return EncodedStorage._encode(self, key, ["x" * 300_000]) if len(payload) > 299_000 else payload
+    def _encode(self, name: str, key: str, value: Any) -> Payload:
+        payload = super()._encode(name, key, value)
+        return EncodedStorage._encode(self, name, key, ["x" * 300_000]) if len(payload) > 299_000 else payload

@@ -246,7 +246,7 @@ class SilentConflict(Correct):
     """A conflict raises nothing, and nothing is written."""
 
     async def write_versioned(self, key: str, value: Any, expected: str | None) -> str:
-        version = await self._call(self.put, self._name(key), self._encode(key, value), expected)
+        version = await self._call(self.put, self._name(key), self._encode(self._name(key), key, value), expected)
         return version or ""
 
 
