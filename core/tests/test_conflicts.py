@@ -37,12 +37,25 @@ async def test_changes_of_one_field_conflict_and_what_was_stored_stays() -> None
     assert await mine.read("chat:1") == {"a": 0, "b": 2}
 
 
-async def test_the_same_change_of_one_field_is_no_conflict() -> None:
+async def test_two_who_count_are_not_taken_for_one() -> None:
+    mine, theirs = two(MemoryStorage())
+
+    def count(session: Session[Any]) -> None:
+        session.data["a"] += 1
+
+    with pytest.raises(ConflictError, match="'a'"):
+        async with mine.open("chat:1") as session:
+            count(session)
+            await theirs.update("chat:1", count)
+    assert await mine.read("chat:1") == {"a": 1, "b": 0}
+
+
+async def test_a_field_that_both_removed_is_gone() -> None:
     mine, theirs = two(MemoryStorage())
     async with mine.open("chat:1") as session:
-        session.data["a"], session.data["b"] = 1, 1
-        await theirs.update("chat:1", put(a=0, b=1))
-    assert await mine.read("chat:1") == {"a": 1, "b": 1}
+        del session.data["a"]
+        await theirs.update("chat:1", put(b=0))
+    assert await mine.read("chat:1") == {"b": 0}
 
 
 @pytest.mark.parametrize(("mine_has", "theirs_has"), [(1, 1.0), (1, True), (0.0, -0.0)])

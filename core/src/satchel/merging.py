@@ -14,7 +14,8 @@ def merge(base: Any, mine: Any, theirs: Any) -> Any:
     A field that one of them changed takes that change, removal included; fields keep their order.
 
     Raises:
-        ConflictError: both changed the same field, differently, or one of the three is not an object.
+        ConflictError: both changed the same field, be it to the same value, as two who count do; only that both
+            removed it is agreed on. Or one of the three is not an object.
     """
     if not (isinstance(base, dict) and isinstance(mine, dict) and isinstance(theirs, dict)):
         raise ConflictError("was changed by somebody else, and only objects can be merged")
@@ -22,7 +23,7 @@ def merge(base: Any, mine: Any, theirs: Any) -> Any:
     both: list[str] = []
     for name in theirs | mine | base:
         was, here, there = (_encoded(side, name) for side in (base, mine, theirs))
-        if here in (was, there):
+        if here == was or (here is _ABSENT and there is _ABSENT):
             winner = theirs
         elif there == was:
             winner = mine

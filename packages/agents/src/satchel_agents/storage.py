@@ -82,7 +82,7 @@ class AgentStorage(Storage):
         items = _Items[ItemT](self)
         for key, record in zip(distinct, found, strict=True):
             if record is not None:
-                item = target_cls.from_json_to_store_item(record.value)
+                item = target_cls.from_json_to_store_item(deepcopy(record.value))  # most keep what they get
                 items[key] = item  # type: ignore[assignment]
                 self.note(item, _Seen(key, JSON.encode(item.store_item_to_json()), record))
         return items

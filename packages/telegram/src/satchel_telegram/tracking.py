@@ -41,7 +41,7 @@ def merged(seen: Fields, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> 
     record = dict(theirs)
     lost: list[str] = []
     for name in seen | here:
-        if here.get(name) in (seen.get(name), there.get(name)):
+        if here.get(name) == seen.get(name):
             continue
         if there.get(name) != seen.get(name):
             lost.append(name)
