@@ -109,9 +109,7 @@ async def test_turns_at_once_that_change_the_same_property_raise_but_for_one(sto
     await storage.write(STATE, {"margherita": 5})
     await asyncio.gather(*(adapter.receive(app, "margherita") for _ in range(2)))
     assert await storage.read(STATE) == {"margherita": 6}
-    assert [type(error) for error in caught] == [
-        ConflictError
-    ]  # who counted to six as well
+    assert [type(error) for error in caught] == [ConflictError]  # who counted to six as well
     await storage.write("k", {"n": 1})
     items = AgentStorage(storage)
     first, second = await read(items), await read(items)

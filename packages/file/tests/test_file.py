@@ -143,7 +143,7 @@ async def test_an_edit_by_hand_counts_as_a_new_version_once_the_digest_is_taken_
         assert await storage.read("chat:1") == 3
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(keys=st.sets(st.text(min_size=1, max_size=60).filter(str.isprintable), max_size=8))
 async def test_no_file_system_takes_two_sessions_for_one(tmp_path: Path, keys: set[str]) -> None:
     """Whether it knows cases, composes accents, has short names, or reserves CON and trailing dots."""
