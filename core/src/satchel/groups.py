@@ -110,7 +110,7 @@ class SessionGroup:
         Raises:
             SessionError: two parts have one key in one storage.
         """
-        sessions = {name: await part.strict(_for(name, update)) for name, part in self._parts.items()}
+        sessions = {name: await part.strict(key_for(name, update)) for name, part in self._parts.items()}
         _keep_apart(sessions)
         async with AsyncExitStack() as stack:
             # In one order, whatever the group, so that no two updates wait for each other.
@@ -129,7 +129,7 @@ class SessionGroup:
     @asynccontextmanager
     async def lazy(self, update: object) -> AsyncIterator[Parts]:
         """Open every part without reading it: `data = await parts.user` does, when it is asked for."""
-        sessions = {name: await part.unread(_for(name, update)) for name, part in self._parts.items()}
+        sessions = {name: await part.unread(key_for(name, update)) for name, part in self._parts.items()}
         _keep_apart(sessions)
         try:
             yield Parts(sessions)
@@ -140,7 +140,7 @@ class SessionGroup:
                     stack.push_async_callback(session.aclose)
 
 
-def _for(name: str, update: object) -> object:
+def key_for(name: str, update: object) -> object:
     """Return what tells a part's key."""
     if isinstance(update, str):
         raise SessionError(f"one key is not enough for a group: give it a dict of keys, {{{name!r}: …}}, or an update")

@@ -1,0 +1,103 @@
+"""The event loop behind the blocking names, in a thread of its own; and what runs on it."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, suppress
+from types import TracebackType
+from typing import Any, Final, Generic, TypeVar
+
+from satchel.errors import SatchelError
+
+T = TypeVar("T")
+
+
+class _Loop:
+    """The event loop that the work is done on."""
+
+    def __init__(self) -> None:
+        self._starting = threading.Lock()
+        self._running: asyncio.AbstractEventLoop | None = None
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Return what the coroutine returns, or raise what it raises; an interrupted caller cancels it."""
+        loop = self._started()
+        if threading.current_thread().name == _THREAD:
+            coroutine.close()
+            raise SatchelError("satchel.blocking was called by what it is awaiting itself: use the asynchronous names")
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # it was the wait that was interrupted, if anything
+            raise
+
+    def forget(self) -> None:
+        """In a forked process: there is no thread any more."""
+        self._starting = threading.Lock()
+        self._running = None
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._starting:
+            if self._running is None:
+                self._running = asyncio.new_event_loop()
+                threading.Thread(target=self._running.run_forever, name=_THREAD, daemon=True).start()
+            return self._running
+
+
+_THREAD: Final = "satchel-blocking"
+_LOOP: Final = _Loop()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_LOOP.forget)
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine returns: for what is made of the `wrapped` storages, on the event loop that is theirs."""
+    return _LOOP.run(coroutine)
+
+
+class Block(Generic[T]):
+    """An asynchronous context manager as a blocking one: its whole block is one task, as its locks expect."""
+
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, AbstractAsyncContextManager[T]]]) -> None:
+        self._make = make
+
+    def __enter__(self) -> T:
+        return _LOOP.run(self._enter())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _LOOP.run(self._exit(error))
+
+    async def _enter(self) -> T:
+        loop = asyncio.get_running_loop()
+        self._entered: asyncio.Future[T] = loop.create_future()
+        self._left: asyncio.Future[BaseException | None] = loop.create_future()
+        self._task = loop.create_task(self._whole())
+        either: list[asyncio.Future[Any]] = [self._task, self._entered]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:  # the thread was interrupted
+            self._task.cancel()
+            raise
+        if not self._entered.done():
+            await self._task  # raises
+        return self._entered.result()
+
+    async def _whole(self) -> None:
+        async with await self._make() as value:
+            self._entered.set_result(value)
+            error = await self._left
+            if error is not None:
+                raise _LeftError(error)
+
+    async def _exit(self, error: BaseException | None) -> None:
+        self._left.set_result(error)
+        with suppress(_LeftError):  # the block itself raises what it raised
+            await self._task
+
+
+class _LeftError(Exception):
+    """The block raised, so nothing is to be saved."""
