@@ -1,5 +1,6 @@
 """Erasing a person's data, migrating all sessions, trying a storage out."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from satchel import (
     session_key,
 )
 from satchel.encryption import generate_key
+from satchel.flow import Conversations, Flow, FlowMap, State, StorageScheduler, Turn
 from satchel.keys import key_parts
 from satchel.upkeep import Outcome, Result, Summary, erase, find_user, migrate, try_out
 from satchel.wrappers import HiddenKeys, ReadOnly
@@ -41,6 +43,33 @@ async def test_the_keys_that_name_a_user_are_found_and_no_others() -> None:
     await erase(storage, found.user)
     assert (await content(storage)).keys() == {*elsewhere, *others}
     assert (await find_user(storage, "7")).user == []
+
+
+async def test_the_steps_that_flows_have_scheduled_for_a_user_are_found() -> None:
+    storage = MemoryStorage[Any]()
+
+    async def quiet(turn: Turn) -> None:
+        """Say nothing."""
+
+    flows = FlowMap(Flow("pizza", State("ask", quiet), State("remind", quiet)))
+    keys = ["chat:42:user:7", "chat:42:user:8", "chat:7"]
+    for prefix in ("job:", "other:"):
+        bot = Conversations(
+            flows,
+            Sessions(storage, initial=dict, prefix="s:"),
+            start="pizza",
+            scheduler=StorageScheduler(storage, prefix=prefix),
+        )
+        for key in keys:
+            async with bot.open(key) as turn:
+                turn.data["n"] = 1
+                turn.step_to_in(timedelta(days=1), flow="pizza", state="remind")
+    found = await find_user(storage, 7)
+    assert sorted(key.partition(":")[0] for key in found.user) == ["job", "other", "s"]
+    assert sorted(key.partition(":")[0] for key in found.elsewhere) == ["job", "other", "s"]
+    await erase(storage, found.user)
+    left = [job.session async for job in StorageScheduler(storage).jobs()]
+    assert sorted(left) == ["chat:42:user:8", "chat:7"]
 
 
 async def test_an_id_with_a_colon_is_found_whole() -> None:

@@ -1,9 +1,10 @@
 """Erasing one person's data: every record whose key names them, in a storage that lists its keys."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from satchel.keys import key_parts, session_key
 from satchel.settling import together
@@ -12,6 +13,7 @@ from satchel.upkeep.batches import listed
 from satchel.wrappers.base import checked, closing
 
 _BATCH = 100
+_STEP: Final = re.compile(r"(?:due|failed):\d{15}-[0-9a-f]{16}$")  # the end of a key of satchel.flow's
 
 
 @dataclass
@@ -32,7 +34,8 @@ async def find_user(storage: StorageAdapter[Any], user: str | int) -> Named:
     """Return the keys of `storage` that name a user.
 
     Parts are those of `satchel.session_key`, so `user:7` is not `user:77`, and an id with colons in it is found, too.
-    All keys are gone through; no value is read.
+    All keys are gone through. No value is read but those of steps that flows have scheduled, whose keys are numbers and
+    whose records hold the key of the session that is to take them.
 
     Raises:
         ConfigurationError: the storage cannot list its keys.
@@ -43,6 +46,8 @@ async def find_user(storage: StorageAdapter[Any], user: str | int) -> Named:
     async with closing(listed(checked(storage)).keys()) as keys:
         async for key in keys:
             parts = key_parts(key)
+            if _STEP.search(key) is not None:
+                parts += _session_of(await storage.read(key))
             if any(pair == ("user", wanted) for pair in pairwise(parts)):
                 found.user.append(key)
             elif wanted in parts:
@@ -59,3 +64,9 @@ async def erase(storage: StorageAdapter[Any], keys: Collection[str]) -> None:
             await target.delete_many(some)
         else:
             await together(target.delete(key) for key in some)
+
+
+def _session_of(step: Any) -> tuple[str, ...]:
+    """Return the parts of the key of the session that is to take a step."""
+    session = step.get("session") if isinstance(step, dict) else None
+    return tuple(key_parts(session)) if isinstance(session, str) else ()
