@@ -57,12 +57,15 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Every test on the newest Python of this machine; on the oldest, core, what is embedded, and the tools.
 
-    The suites of the servers are thousands of tests: CI runs them for each package, on each Python.
+    The suites of the servers are thousands of tests: CI runs them for each package, on each Python, and on the second
+    server of an adapter, too.
     """
     install(session, "test", MEMBERS)
     if session.posargs or session.python == OLDEST_AND_NEWEST[-1]:
         not_run().tested(str(session.python))
-        run_pytest(session, MEMBERS, *session.posargs)
+        if not session.posargs:
+            not_run().left_out("the suite on Valkey, PgBouncer and moto", "the session of each package runs it")
+        run_pytest(session, MEMBERS, *(session.posargs or ["-m", "not second_server"]))
         return
     embedded = [name for name, member in MEMBERS.items() if not member.images and name != "conformance"]
     not_run().tested(str(session.python), but="all that needs a server, which the newest ran")
@@ -93,10 +96,11 @@ def conformance(session: nox.Session, name: str) -> None:
 
 @nox.session(python=OLDEST_AND_NEWEST)
 def types(session: nox.Session) -> None:
-    """Check types, with mypy and with pyright."""
+    """Check types with mypy, and on the newest Python with pyright, too."""
     install(session, "types", MEMBERS)
     session.run("mypy", "--cache-dir", str(Path(session.virtualenv.location, "mypy")))
-    session.run("pyright", env={"NODE_USE_SYSTEM_CA": "1", "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
+    if session.python == OLDEST_AND_NEWEST[-1]:
+        session.run("pyright", env={"NODE_USE_SYSTEM_CA": "1", "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
 
 
 @nox.session

@@ -15,6 +15,7 @@ class TestPostgres(StorageConformance):
         return postgres_url
 
 
+@pytest.mark.second_server
 class TestPgBouncer(StorageConformance):
     capabilities = PostgresStorage.capabilities
     network = True

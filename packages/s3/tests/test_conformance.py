@@ -17,6 +17,7 @@ class TestCeph(StorageConformance):
         return ceph_url
 
 
+@pytest.mark.second_server
 class TestMoto(StorageConformance):
     """Not behind the proxy: it closes each connection after one answer, so there is none to break, or to keep."""
 
