@@ -21,7 +21,9 @@ from satchel_file import FileStorage
 from satchel_redis import RedisStorage
 from satchel_sqlite import SQLiteStorage
 
-SATCHEL = [sys.executable, "-c", "from satchel.cli import main; main()"]
+# Who is started in the background ignores SIGINT, and so does what they start.
+HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+SATCHEL = [sys.executable, "-c", f"{HEARS}; from satchel.cli import main; main()"]
 RECORDS = 3000
 
 

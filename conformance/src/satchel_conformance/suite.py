@@ -37,7 +37,8 @@ class StorageConformance:
         capabilities: what the storage declares.
         shared: False if every storage has its records to itself, like a dict.
         network: True if the URL is of one server, which a proxy can stand in front of to break the connection.
-        exceptions: clauses that may fail, each with the reason. They run, and are reported as expected failures.
+        exceptions: clauses that may fail, each with the reason. They run, and are reported as expected failures; one
+            that passes fails, unless the reason begins with "sometimes".
     """
 
     capabilities: ClassVar[Capabilities]

@@ -73,6 +73,7 @@ _either = st.sampled_from(["one", "two"])
 _calls = st.sampled_from(["write", "touch", "touch"])
 _parts = st.sampled_from([0.6, 0.6, 0.6, 1.0])  # of a lifetime
 _batches = st.lists(_keys, min_size=1, max_size=2, unique=True)
+_few_batches = st.lists(_few, min_size=1, max_size=2, unique=True)
 
 
 class _Model(RuleBasedStateMachine):
@@ -165,6 +166,10 @@ class _VersionedModel(_WritingModel):
         self.version(who, key)
         super().write(who, key, value)
         self.version(who, key)
+
+    @rule(who=_who, keys=_few_batches, value=_values)
+    def batch(self, who: str, keys: Any, value: Any) -> None:
+        super().batch(who, keys, value)
 
     @rule(who=_who, key=_few)
     def read_versioned(self, who: str, key: str) -> None:
