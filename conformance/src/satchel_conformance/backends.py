@@ -149,7 +149,7 @@ def run_in(port: int | None, script: str) -> str:
 
     client = DockerClient().client
     try:
-        for found in client.containers.list():
+        for found in client.containers.list(ignore_removed=True):  # other tests remove theirs meanwhile
             ports = [one["HostPort"] for published in found.ports.values() for one in published or ()]
             if str(port) in ports:
                 code, output = found.exec_run(["sh", "-c", script], user="root")
