@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore  # type: ignore[import-untyped]
 from apscheduler.schedulers.asyncio import AsyncIOScheduler  # type: ignore[import-untyped]
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 
 from failing import Failing
 from satchel import ConfigurationError, FlowError
@@ -28,7 +28,8 @@ class Work:
     """A shop in one process; its jobs are in a file."""
 
     def __init__(self, folder: Path, sessions: Any = None, **options: Any) -> None:
-        self.engine = create_engine(f"sqlite:///{folder}/jobs.db")
+        # No pool, so that what the scheduler does last leaves no connection open.
+        self.engine = create_engine(f"sqlite:///{folder}/jobs.db", poolclass=NullPool)
         self.theirs = AsyncIOScheduler(jobstores={"default": SQLAlchemyJobStore(engine=self.engine)})
         # Names are the process's, and the tests of this module share one.
         self.scheduler = APSchedulerJobs(self.theirs, name=str(folder), **options)

@@ -141,8 +141,9 @@ async def test_a_read_only_file_is_refused_and_what_it_holds_stays() -> None:
         async with SQLiteStorage[Any](path) as storage:
             await storage.write("chat:1", 1)
         path.chmod(0o444)
-        with pytest.raises(ConfigurationError, match="cannot be opened for writing"):
-            await SQLiteStorage[Any](path).write("chat:1", 2)
+        async with SQLiteStorage[Any](path) as storage:
+            with pytest.raises(ConfigurationError, match="cannot be opened for writing"):
+                await storage.write("chat:1", 2)
         path.chmod(0o644)
         async with SQLiteStorage[Any](path) as storage:
             assert await storage.read("chat:1") == 1
