@@ -347,6 +347,9 @@ class EncodedStorage(Generic[V]):
 
         Returns:
             the new version of every name that was stored, or None, with nothing changed, on a mismatch.
+
+        Raises:
+            ConflictError: the same mismatch, by an adapter that knows where it is: `raise self.conflict(name)`.
         """
         raise NotImplementedError
 
@@ -376,6 +379,11 @@ class EncodedStorage(Generic[V]):
         A digest never stands for two values, needs no room in the record, and notices an edit made by other means.
         """
         return hashlib.sha256(payload).hexdigest()
+
+    def conflict(self, name: str) -> ConflictError:
+        """Return the error for a record that is not at the version that a commit expects, naming its key."""
+        key = unescape(name.removeprefix(self._prefix))
+        return ConflictError(f"{show(key)} is not at the expected version in {self.where}")
 
     def lacks(self, **capabilities: Any) -> None:
         """Take back, for this one storage, what its class declares: `self.lacks(atomic_batch=False)`.

@@ -20,6 +20,7 @@ from psycopg.types.string import StrDumper
 from psycopg_pool import AsyncConnectionPool, AsyncNullConnectionPool
 
 from satchel import (
+    Change,
     Codec,
     ConfigurationError,
     ConflictError,
@@ -289,8 +290,9 @@ async def test_a_table_may_have_any_name(postgres_url: str, table: str, raw: Raw
             assert await storage.purge_expired() == 0
             assert await storage.read_many(["chat:1", "chat:2"]) == {"chat:1": 2, "chat:2": 2}
             assert [key async for key in storage.keys()] == ["chat:1", "chat:2"]
+            await storage.commit({"chat:2": Change(None, storage.version_of(b"2")), "chat:3": Change(3, None)})
             await storage.delete_versioned("chat:1", version)
-            await storage.delete_many(["chat:2"])
+            await storage.delete_many(["chat:3"])
         assert await rows(raw, "SELECT tablename FROM pg_tables WHERE schemaname = %(schema)s", schema=table) == [
             (name,)
         ]
@@ -374,6 +376,10 @@ async def test_listing_and_purging_use_the_indexes(postgres_url: str, table: str
             (storage._sql.purge, {"most": 1000}),
             (storage._sql.get, {"key": "bot1:1"}),
             (storage._sql.drop_many, {"keys": ["bot1:1", "bot1:2"]}),
+            (
+                storage._sql.commit,
+                {"keys": ["bot1:1", "bot1:2"], "payload": ["2", None], "bytes": [None] * 2, "digests": [b"1", b"2"]},
+            ),
         ):
             plan = "\n".join(line for (line,) in await rows(raw, f"EXPLAIN {explained.decode()}", **values))
             assert "Seq Scan" not in plan
@@ -440,7 +446,12 @@ async def test_a_pool_works_with_any_options_and_stays_open(pool: AsyncConnectio
         async with PostgresStorage[Any](pool, namespace=namespace) as other:  # so it is committed
             await other.delete_versioned("chat:2", version)
         assert await storage.read_many(["chat:ü", "chat:2"]) == {"chat:ü": value}
-        await storage.delete_many(["chat:ü"])
+        versions = await storage.commit({"chat:3": Change(value, None), "chat:4": Change(4, None)})
+        await storage.commit({"chat:3": Change(value, versions["chat:3"]), "chat:4": Change(None, versions["chat:4"])})
+        with pytest.raises(ConflictError, match="'chat:4' is not"):
+            await storage.commit({"chat:3": Change(3, versions["chat:3"]), "chat:4": Change(4, versions["chat:4"])})
+        assert await storage.read_records(["chat:3", "chat:4"]) == {"chat:3": (value, versions["chat:3"])}
+        await storage.delete_many(["chat:ü", "chat:3"])
         assert await storage.read("chat:ü") is None
     async with pool.connection() as connection:
         assert connection.autocommit == autocommit
@@ -457,6 +468,9 @@ async def test_bytes_that_are_no_text_come_back_whatever_the_pool_does(
         version = await storage.write_versioned("chat:1", payload[::-1], storage.version_of(payload))
         assert await storage.read_many(["chat:1"]) == {"chat:1": payload[::-1]}
         await storage.delete_versioned("chat:1", version)
+        versions = await storage.commit({"chat:1": Change(payload, None), "chat:2": Change(payload[::-1], None)})
+        await storage.commit({"chat:1": Change(payload[1:], versions["chat:1"]), "chat:2": Change(None, version)})
+        assert await storage.read_many(["chat:1", "chat:2"]) == {"chat:1": payload[1:]}
 
 
 async def test_two_storages_share_a_pool(postgres_url: str, namespace: str) -> None:
@@ -594,6 +608,10 @@ async def test_a_call_is_one_round_trip_and_stays_one_when_statements_are_prepar
                     lambda: storage.write_many({"chat:1": 1, "chat:2": 2}),
                     lambda: storage.read_many(["chat:1", "chat:2"]),
                     lambda: storage.delete_many(["chat:1", "chat:2"]),
+                    lambda: storage.commit({"chat:1": Change(1, None), "chat:2": Change(2, None)}),
+                    lambda: storage.read_records(["chat:1", "chat:2"]),
+                    lambda: storage.commit({"chat:1": Change(None, storage.version_of(b"1"))}),
+                    lambda: storage.delete_many(["chat:1", "chat:2"]),
                 ]
                 storage._purge_at = math.inf
                 for _ in range(7):  # from now on all are prepared
@@ -693,9 +711,10 @@ async def every_call(storage: PostgresStorage[Any]) -> None:
         assert await storage.read("chat:2") == 2
         assert await storage.read_many(["chat:1", "chat:2"]) == {"chat:1": 2, "chat:2": 2}
         assert [key async for key in storage.keys()] == ["chat:1", "chat:2", "chat:3"]
+        await storage.commit({"chat:2": Change(None, storage.version_of(b"2")), "chat:4": Change(4, None)})
         await storage.delete_versioned("chat:1", version)
         await storage.delete("chat:2")
-        await storage.delete_many(["chat:2", "chat:3"])
+        await storage.delete_many(["chat:2", "chat:3", "chat:4"])
 
 
 @pytest.mark.parametrize("jsonb", [False, True])

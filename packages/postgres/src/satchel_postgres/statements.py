@@ -70,6 +70,47 @@ DELETE FROM {table} WHERE key = ANY(ARRAY(
     SELECT key FROM {table} WHERE key = ANY(%(keys)s::text[]) ORDER BY key FOR UPDATE
 ))
 """
+# All or none of several changes, in one statement. What a snapshot shows to be at another version changes nothing.
+# Else _INSERTED is first, and has every key in its hands, in the order in which _PUT_MANY and _DROP_MANY take them: it
+# creates what is to be created, and where a record is, it only locks the row, also one that is newer than the snapshot.
+# So nothing after it waits for anybody. UPDATE and DELETE check versions against the newest row; a row that the
+# snapshot does not show, or that has gone since, is missing from their count. Should a count be wrong, the division
+# takes the whole statement back. To demand an absence is to create a record that has ended, which a purge removes.
+_COMMIT: Final = f"""
+WITH new AS (
+    SELECT key, payload::json, payload_bytes, digest, num_nonnulls(payload, payload_bytes) = 1 AS stays
+    FROM unnest(%(keys)s::text[], %(payload)s::text[], %(bytes)s::bytea[], %(digests)s::bytea[])
+        AS new (key, payload, payload_bytes, digest)
+), wrong AS (
+    SELECT new.key FROM new LEFT JOIN {{table}} AS old ON old.key = new.key AND {_ALIVE}
+    WHERE {_DIGEST} IS DISTINCT FROM new.digest
+), due AS (
+    SELECT * FROM new WHERE NOT EXISTS (SELECT FROM wrong)
+), inserted AS (
+    INSERT INTO {{table}} AS old (key, payload, payload_bytes, expires_at)
+    SELECT key, CASE WHEN stays THEN payload ELSE 'null' END, payload_bytes,
+        CASE WHEN stays THEN {{end}} ELSE '-infinity'::timestamptz END
+    FROM due ORDER BY key COLLATE "C"
+    ON CONFLICT (key) DO UPDATE
+    SET payload = excluded.payload, payload_bytes = excluded.payload_bytes, expires_at = excluded.expires_at
+    WHERE old.expires_at <= clock_timestamp()
+    RETURNING key
+), locked AS (
+    SELECT * FROM due WHERE (SELECT count(*) FROM inserted) = (SELECT count(*) FROM due WHERE digest IS NULL)
+), changed AS (
+    UPDATE {{table}} AS old SET payload = new.payload, payload_bytes = new.payload_bytes, expires_at = {{end}}
+    FROM locked AS new WHERE old.key = new.key AND {_DIGEST} = new.digest AND {_ALIVE} AND new.stays
+    RETURNING old.key
+), dropped AS (
+    DELETE FROM {{table}} AS old USING locked AS new
+    WHERE old.key = new.key AND {_DIGEST} = new.digest AND {_ALIVE} AND NOT new.stays
+    RETURNING old.key
+)
+SELECT (SELECT min(key COLLATE "C") FROM wrong), 1 / (
+    (SELECT count(*) FROM due WHERE digest IS NULL) = (SELECT count(*) FROM inserted)
+    AND (SELECT count(digest) FROM due) = (SELECT count(*) FROM changed) + (SELECT count(*) FROM dropped)
+)::int
+"""
 _RENEW: Final = f"UPDATE {{table}} AS old SET expires_at = {{end}} WHERE key = %(key)s AND {_ALIVE}"
 # What others are just writing, or purging, is left to them.
 _PURGE: Final = """
@@ -128,6 +169,7 @@ class Statements:
             statement.format_map(words).encode()
             for statement in (_DROP, _DROP_EXPECTED, _DROP_MANY, _RENEW, _PURGE, _PAGE)
         )
+        self.commit = _COMMIT.format_map(words).encode()
 
     def schema(self) -> str:
         """Return the DDL."""

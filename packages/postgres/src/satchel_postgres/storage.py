@@ -40,6 +40,7 @@ logger = logging.getLogger("satchel")
 
 _PAGE: Final = 500  # names in one round trip of a listing
 _PURGE: Final = 1000  # rows that one statement of a purge removes
+_COMMITS: Final = 10  # attempts at a commit of several rows, each taken back as one of them changed meanwhile
 _PURGE_EVERY: Final = 60.0  # seconds between two purges that a write sets off
 
 
@@ -68,6 +69,7 @@ class PostgresStorage(EncodedStorage[V]):
         listing=True,
         batch=True,
         atomic_batch=True,
+        transactional=True,
         durable=True,
         # A field has 1 GB, and so has a message with all its parts: Documentation, "Appendix K. PostgreSQL Limits".
         max_value_bytes=1_000_000_000,
@@ -211,6 +213,26 @@ class PostgresStorage(EncodedStorage[V]):
         """DELETE the rows."""
         await self._send(self._sql.drop_many, keys=list(names))
 
+    async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
+        """Create, update and delete the rows in one statement.
+
+        It is sent again if a row changed while it was carried out: the next one sees which.
+        """
+        names = sorted(changes)  # so that no two batches wait for each other
+        payloads = [changes[name][0] for name in names]
+        expected = [changes[name][1] for name in names]
+        digests = [None if version is None else _digest(version) for version in expected]
+        for _ in range(_COMMITS):
+            try:
+                wrong = value(await self._write(self._sql.commit, payloads, keys=names, digests=digests))
+            except errors.DivisionByZero:
+                continue
+            if wrong is not None:
+                raise self.conflict(wrong.decode())
+            self._purge_later(at_once=(None, None) in changes.values())
+            return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
+        return None
+
     def schema(self) -> str:
         """Return the DDL that `create=False` expects, and the rights that are needed."""
         return self._sql.schema() + self._sql.grants(self._connections.user or "satchel")
@@ -242,7 +264,9 @@ class PostgresStorage(EncodedStorage[V]):
         found: dict[str, str] | None = None if columns is None else json.loads(columns)
         return found
 
-    async def _write(self, statement: bytes, payload: Payload | list[Payload], **parameters: Any) -> AsyncCursor[Any]:
+    async def _write(
+        self, statement: bytes, payload: Payload | list[Payload | None], **parameters: Any
+    ) -> AsyncCursor[Any]:
         """Send a statement that writes: JSON into its column, what is no text, or no JSON, as bytes into the other."""
         if self._json:
             try:
@@ -254,9 +278,9 @@ class PostgresStorage(EncodedStorage[V]):
     async def _send(self, statement: bytes, **parameters: Any) -> AsyncCursor[Any]:
         return await self._runner.run(statement, parameters)
 
-    def _purge_later(self) -> None:
-        """Once a minute, let a write set off a purge, which it does not wait for."""
-        if self.ttl is not None and time.monotonic() > self._purge_at:
+    def _purge_later(self, *, at_once: bool = False) -> None:
+        """Once a minute, or because there is something, let a write set off a purge, which it does not wait for."""
+        if at_once or (self.ttl is not None and time.monotonic() > self._purge_at):
             self._purge_at = time.monotonic() + _PURGE_EVERY
             self._runner.start(self._purge_in_time())
 
@@ -265,11 +289,13 @@ class PostgresStorage(EncodedStorage[V]):
             await self.purge()
 
 
-def _text(payload: Payload | list[Payload]) -> str | list[str]:
-    return [each.decode() for each in payload] if isinstance(payload, list) else payload.decode()
+def _text(payload: Payload | list[Payload | None]) -> str | list[str | None]:
+    if isinstance(payload, list):
+        return [None if each is None else each.decode() for each in payload]
+    return payload.decode()
 
 
-def _nothing(payload: Payload | list[Payload]) -> list[None] | None:
+def _nothing(payload: Payload | list[Payload | None]) -> list[None] | None:
     return [None] * len(payload) if isinstance(payload, list) else None
 
 
