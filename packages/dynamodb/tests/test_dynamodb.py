@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from satchel import (
+    Change,
     Codec,
     ConfigurationError,
     ConflictError,
@@ -228,7 +229,11 @@ async def test_a_client_works_with_any_options_and_stays_open(client: Any, names
         await storage.write_many({f"many:{number}": number for number in range(30)})
         assert len(await storage.read_many(f"many:{number}" for number in range(120))) == 30
         await storage.delete_many(f"many:{number}" for number in range(30))
-        await storage.delete_versioned("chat:2", version)
+        versions = await storage.commit({"chat:2": Change(3, version), "chat:3": Change(3, None)})
+        with pytest.raises(ConflictError, match="'chat:2' is not"):
+            await storage.commit({"chat:3": Change(4, versions["chat:3"]), "chat:2": Change(4, version)})
+        assert await storage.read_records(["chat:2", "chat:3"]) == {key: (3, versions[key]) for key in versions}
+        await storage.commit({key: Change(None, version) for key, version in versions.items()})
         assert await storage.read_many(["chat:ü", "chat:2"]) == {"chat:ü": value}
         await storage.delete("chat:ü")
     async with DynamoDBStorage[bytes]("sessions", client=client, namespace=namespace, codec=Binary()) as binary:
@@ -250,9 +255,10 @@ def test_what_is_no_client_for_dynamodb_is_refused(raw: Any) -> None:
 
 THROTTLED = json.dumps({"__type": "com.amazon.coral.availability#ThrottlingException", "message": "Rate exceeded"})
 EXCEEDED = json.dumps({"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"})
+IN_A_TRANSACTION = json.dumps({"__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException"})
 
 
-@pytest.mark.parametrize("code", [THROTTLED, EXCEEDED])
+@pytest.mark.parametrize("code", [THROTTLED, EXCEEDED, IN_A_TRANSACTION])
 async def test_what_was_too_much_is_asked_for_again_and_again(
     front: Front, url: str, namespace: str, code: str
 ) -> None:
@@ -355,13 +361,27 @@ async def every_call(storage: DynamoDBStorage[Any]) -> None:
     await storage.write_many({"chat:2": 2, "chat:3": 3})
     assert await storage.read_many(["chat:1", "chat:2"]) == {"chat:1": 2, "chat:2": 2}
     assert sorted([key async for key in storage.keys()]) == ["chat:1", "chat:2", "chat:3"]
-    await storage.delete_versioned("chat:1", version)
+    versions = await storage.commit({"chat:4": Change(4, None), "nobody": Change(None, None)})
+    await storage.commit({"chat:1": Change(None, version), "chat:4": Change(None, versions["chat:4"])})
+    await storage.delete("chat:1")
     await storage.delete_many(["chat:2", "chat:3"])
     assert await storage.purge_expired() == 0
 
 
 def actions_in(front: Front) -> set[str]:
     return {request.headers["x-amz-target"].partition(".")[2] for request in front.seen}
+
+
+def rights_in(front: Front) -> set[str]:
+    """Return what the requests need rights to: a transaction those of its parts, and none of its own.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+    """
+    parts: set[str] = set()
+    for request in front.seen:
+        for action in json.loads(request.body).get("TransactItems", []):
+            parts |= {f"{part}Item" for part in action}
+    return actions_in(front) - {"TransactWriteItems"} | parts
 
 
 async def test_the_template_makes_the_table_and_the_rights_that_it_names_are_enough_and_none_is_spare(
@@ -376,7 +396,7 @@ async def test_the_template_makes_the_table_and_the_rights_that_it_names_are_eno
     async with storage:
         await every_call(storage)
     (statement,) = resources["SatchelPolicy"]["Properties"]["PolicyDocument"]["Statement"]
-    assert {f"dynamodb:{action}" for action in actions_in(front)} == set(statement["Action"])
+    assert {f"dynamodb:{right}" for right in rights_in(front)} == set(statement["Action"])
 
 
 async def test_without_create_a_missing_table_is_named_and_not_created(dynamodb_url: str, table: str, raw: Any) -> None:
@@ -550,6 +570,7 @@ async def test_a_denied_read_is_never_missing(front: Front, url: str) -> None:
             storage.read("a"),
             storage.read_versioned("a"),
             storage.read_many(["a"]),
+            storage.read_records(["a"]),
             anext(aiter(storage.keys())),
         ):
             front.answer(400, denied.encode())

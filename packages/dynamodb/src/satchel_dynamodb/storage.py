@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Self, Unpack
 
@@ -25,6 +24,7 @@ from satchel.aws import AWS, Backoff, code_of, place_of, take_options, translate
 from satchel.clock import now
 from satchel.settling import together
 from satchel.storage import V
+from satchel_dynamodb.commits import Cancelled, check
 from satchel_dynamodb.items import ABSENT, ENDED, LISTED, PRESENT, STILL_ENDED, UNCHANGED, Items, is_untyped
 from satchel_dynamodb.objects import Objects
 from satchel_dynamodb.tables import ready, template
@@ -61,6 +61,7 @@ class DynamoDBStorage(EncodedStorage[V]):
         ttl_resolution=timedelta(milliseconds=1),
         listing=True,
         batch=True,
+        transactional=True,
         durable=True,
         max_value_bytes=_LARGEST,
     )
@@ -83,7 +84,8 @@ class DynamoDBStorage(EncodedStorage[V]):
         self._table = table
         self._objects = None if offload is None else Objects(offload, self.timeout, max_connections)
         if self._objects is not None:
-            self.capabilities = replace(self.capabilities, max_value_bytes=self._objects.largest)
+            # A commit does not tell which objects the items named before, so those would be left over.
+            self.lacks(max_value_bytes=self._objects.largest, transactional=False)
         self._aws = AWS(
             "dynamodb",
             client=client,
@@ -184,6 +186,10 @@ class DynamoDBStorage(EncodedStorage[V]):
 
     async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
         """BatchGetItem, a hundred items at a time."""
+        return {name: payload for name, (payload, _) in (await self.get_records(names)).items()}
+
+    async def get_records(self, names: Sequence[str]) -> dict[str, tuple[Payload, str]]:
+        """BatchGetItem, and where a payload is in S3, its object. It is no snapshot; each item is as it was once."""
         items: list[dict[str, Any]] = []
         for start in range(0, len(names), _READ_AT_ONCE):
             keys = [self._key(name)["Key"] for name in names[start : start + _READ_AT_ONCE]]
@@ -195,9 +201,13 @@ class DynamoDBStorage(EncodedStorage[V]):
                 left = answer["UnprocessedKeys"]
                 await self._pause(left, backoff)
         payloads = await together(self._payload(item) for item in items)
-        found = {item["session_key"]: payload for item, payload in zip(items, payloads, strict=True)}
-        again = {name: await self.get(name) for name, payload in found.items() if payload is None}
-        return {name: payload for name, payload in (found | again).items() if payload is not None}
+        found: dict[str, tuple[Payload, str]] = {}
+        for item, payload in zip(items, payloads, strict=True):
+            name, version = item["session_key"], str(item["version"])
+            record = await self.get_versioned(name) if payload is None else (payload, version)
+            if record is not None:
+                found[name] = record
+        return found
 
     async def put_many(self, payloads: Mapping[str, Payload]) -> None:
         """BatchWriteItem, 25 items at a time; where there may be objects, PutItem side by side."""
@@ -214,6 +224,23 @@ class DynamoDBStorage(EncodedStorage[V]):
         else:
             await self._write([{"DeleteRequest": {"Key": self._key(name)["Key"]}} for name in names])
 
+    async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
+        """TransactWriteItems; again, after a pause, if another transaction was at one of the items."""
+        check({name: payload for name, (payload, _) in changes.items()}, self.where)
+        backoff = Backoff(self.timeout.total_seconds())
+        while True:
+            actions = [await self._action(name, *change) for name, change in changes.items()]
+            try:
+                await self._aws.call("transact_write_items", TransactItems=actions)
+            except ClientError as error:
+                cancelled = Cancelled(error)
+                if (name := cancelled.conflict(changes)) is not None:
+                    raise self.conflict(name) from error
+                if not cancelled.passing or not await backoff.pause():
+                    raise
+            else:
+                return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
+
     def translate(self, error: Exception) -> StorageError | None:
         """Say what an error of boto3's means, or the code of one that the server answered with."""
         if isinstance(error, ClientError):
@@ -222,6 +249,8 @@ class DynamoDBStorage(EncodedStorage[V]):
                 case "ResourceNotFoundException":  # the table
                     why = "" if self.create else ", and create=False"
                     return ConfigurationError(f"{self.where} does not exist{why}")
+                case "TransactionCanceledException" if Cancelled(error).passing:
+                    return StorageUnavailableError(f"{self.where} is busy: others are at the same items")
                 case "TransactionConflictException" | "LimitExceededException" | "ResourceInUseException" as code:
                     return StorageUnavailableError(f"{self.where} is busy: {code}")
                 case "ValidationException" if "schema" in said:
@@ -231,6 +260,13 @@ class DynamoDBStorage(EncodedStorage[V]):
     def schema(self) -> str:
         """Return a CloudFormation template: the table, and the rights to work with it."""
         return template(self._table, self._objects.rights() if self._objects is not None else [])
+
+    async def _action(self, name: str, payload: Payload | None, expected: str | None) -> dict[str, Any]:
+        """Return a part of a commit: one item put, deleted, or only looked at, under a condition."""
+        condition = {"TableName": self._table, **self._if(expected)}
+        if payload is not None:
+            return {"Put": {"Item": self._items.typed(await self._item(name, payload)), **condition}}
+        return {"ConditionCheck" if expected is None else "Delete": {**self._key(name), **condition}}
 
     async def _item(self, name: str, payload: Payload) -> dict[str, Any]:
         """Return a new item; if its payload is too large, it is in an object by then."""

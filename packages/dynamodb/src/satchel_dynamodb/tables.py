@@ -16,7 +16,8 @@ _KEYS: Final[dict[str, Any]] = {
 _MODE: Final = "PAY_PER_REQUEST"
 _EXPIRY: Final[dict[str, Any]] = {"AttributeName": "remove_at", "Enabled": True}
 _ACTIONS: Final = (
-    "BatchGetItem", "BatchWriteItem", "DeleteItem", "DescribeTable", "GetItem", "PutItem", "Scan", "UpdateItem",
+    "BatchGetItem", "BatchWriteItem", "ConditionCheckItem", "DeleteItem", "DescribeTable", "GetItem", "PutItem", "Scan",
+    "UpdateItem",
 )  # fmt: skip
 
 
