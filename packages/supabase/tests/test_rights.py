@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from satchel import ConfigurationError, ConflictError
+from satchel import Change, ConfigurationError, ConflictError
 from satchel_conformance.servers.supabase import administer, api_key
 from satchel_supabase import SupabaseStorage
 
@@ -29,7 +29,7 @@ POLICIES = {
 
 
 def grants(to: str, table: str) -> str:
-    names = ("check", "get", "put", "swap", "drop", "renew", "names", "purge")
+    names = ("check", "get", "put", "swap", "drop", "commit", "renew", "names", "purge")
     functions = ", ".join(f"{table}_{name}" for name in names)
     return f"GRANT ALL ON {table} TO {to}; GRANT EXECUTE ON FUNCTION {functions} TO {to};"
 
@@ -74,6 +74,11 @@ def calls(storage: SupabaseStorage[Any], key: str) -> dict[str, Callable[[], Awa
         "delete": lambda: storage.delete(key),
         "delete_versioned": lambda: storage.delete_versioned(key, storage.version_of(b"1")),
         "delete_many": lambda: storage.delete_many(["absent", key]),
+        "commit of a new one": lambda: storage.commit({"absent": Change(2, None), key: Change(2, None)}),
+        "commit of another": lambda: storage.commit({key: Change(2, storage.version_of(b"1"))}),
+        "commit of a deletion": lambda: storage.commit({key: Change(None, storage.version_of(b"1"))}),
+        "commit of an absence": lambda: storage.commit({key: Change(None, None)}),
+        "read_records": lambda: storage.read_records(["absent", key]),
         "keys": listed,
     }
 
@@ -184,6 +189,11 @@ async def everything(storage: SupabaseStorage[Any]) -> None:
     await storage.delete_versioned("chat:1", version)
     with pytest.raises(ConflictError):
         await storage.delete_versioned("chat:1", version)
+    versions = await storage.commit({"chat:1": Change(1, None), "absent": Change(None, None)})
+    with pytest.raises(ConflictError, match="'chat:1' is not"):
+        await storage.commit({"absent": Change(1, None), "chat:1": Change(1, None)})
+    versions = await storage.commit({"chat:1": Change(2, versions["chat:1"])})
+    await storage.commit({"chat:1": Change(None, versions["chat:1"])})
     await storage.delete("absent")
     await storage.delete_many(["chat:2", "chat:3", "absent"])
     await storage.purge_expired()

@@ -6,7 +6,7 @@ tell what row-level security hides from what is not there.
 
 from typing import Final
 
-FUNCTIONS: Final = ("check", "get", "put", "swap", "drop", "renew", "names", "purge")
+FUNCTIONS: Final = ("check", "get", "put", "swap", "drop", "commit", "renew", "names", "purge")
 
 _SCHEMA: Final = """\
 -- Satchel sessions: run this once in the SQL editor of the dashboard.
@@ -140,6 +140,53 @@ BEGIN
         PERFORM {check}(missed);
     END IF;
     RETURN missed IS NULL;
+END $$;
+
+-- All or none of several changes, each as by "swap" or, where the replacement is null, "drop"; where "expected" is
+-- null, too, the session must not be there. Returns the name that is not as expected, if there is one; then nothing is
+-- changed.
+CREATE OR REPLACE FUNCTION {commit}(names text[], replacements text[], lifetime_ms bigint, expected text[])
+RETURNS text[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = '' AS $$
+DECLARE
+    ends timestamptz := now() + lifetime_ms * interval '1 millisecond';
+    change record;
+BEGIN
+    BEGIN
+        FOR change IN
+            SELECT given.name, given.replacement, given.digest
+            FROM unnest(names, replacements, expected) AS given (name, replacement, digest)
+            ORDER BY given.name COLLATE "C"  -- as the others do, so that no two wait for each other
+        LOOP
+            IF change.digest IS NULL THEN
+                INSERT INTO {table} AS session (key, payload, expires_at)
+                VALUES (change.name, coalesce(change.replacement, ''), ends)
+                ON CONFLICT (key) DO UPDATE SET payload = excluded.payload, expires_at = excluded.expires_at
+                WHERE session.expires_at <= now();
+                IF FOUND AND change.replacement IS NULL THEN
+                    DELETE FROM {table} AS session WHERE session.key = change.name;
+                END IF;
+            ELSIF change.replacement IS NULL THEN
+                DELETE FROM {table} AS session
+                WHERE session.key = change.name AND (session.expires_at IS NULL OR session.expires_at > now())
+                    AND encode(sha256(convert_to(session.payload, 'UTF8')), 'hex') = change.digest;
+            ELSE
+                UPDATE {table} AS session SET payload = change.replacement, expires_at = ends
+                WHERE session.key = change.name AND (session.expires_at IS NULL OR session.expires_at > now())
+                    AND encode(sha256(convert_to(session.payload, 'UTF8')), 'hex') = change.digest;
+            END IF;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION USING ERRCODE = 'SAT01';
+            END IF;
+        END LOOP;
+    EXCEPTION WHEN SQLSTATE 'SAT01' THEN  -- this has taken all of it back
+        PERFORM {check}(ARRAY[change.name]);
+        RETURN ARRAY[change.name];
+    END;
+    IF lifetime_ms IS NOT NULL THEN
+        PERFORM {purge}(NULL, 2);
+    END IF;
+    RETURN ARRAY[]::text[];
 END $$;
 
 CREATE OR REPLACE FUNCTION {renew}(name text, lifetime_ms bigint) RETURNS boolean

@@ -2,6 +2,7 @@
 
 import binascii
 import hashlib
+import logging
 import re
 from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from postgrest import APIError, AsyncPostgrestClient
     from supabase import AsyncClient
 
+logger = logging.getLogger("satchel")
+
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
@@ -41,7 +44,9 @@ _PAGE: Final = 500  # names in an answer
 _PURGED_AT_ONCE: Final = 5000
 
 # https://docs.postgrest.org/en/stable/references/errors.html, https://www.postgresql.org/docs/current/errcodes-appendix.html
-_NOT_SET_UP: Final = {"PGRST202", "PGRST203", "PGRST205", "42883", "42P01", "42703"}
+_NO_FUNCTION: Final = "PGRST202"
+_FORBIDDEN: Final = "42501"
+_NOT_SET_UP: Final = {_NO_FUNCTION, "PGRST203", "PGRST205", "42883", "42P01", "42703"}
 _KEY_REFUSED: Final = {"PGRST300", "PGRST301", "PGRST302", "PGRST303", "22023", "401", "403"}
 _DOWN: Final = re.compile("PGRST00.|(08|40|53|55|57|58)...|25006|408|425|429|5..")
 _ELSEWHERE: Final = re.compile("[23]..|400|404|405|PGRST117|PGRST125")
@@ -70,6 +75,7 @@ class SupabaseStorage(EncodedStorage[V]):
         listing=True,
         batch=True,
         atomic_batch=True,
+        transactional=True,
         durable=True,
         # Escaped in an answer it may double, and a field ends at 1 GB: https://www.postgresql.org/docs/current/limits.html
         max_value_bytes=250_000_000,
@@ -114,6 +120,7 @@ class SupabaseStorage(EncodedStorage[V]):
             finally:
                 thread.close()
         await self._ask(bool, "check", names=[self._prefix])
+        await self._look_for_commits()
 
     async def close(self) -> None:
         """Close the connections, unless the client was passed in."""
@@ -175,6 +182,14 @@ class SupabaseStorage(EncodedStorage[V]):
         """Delete the rows in one transaction."""
         await self._send(bool, "drop", names=list(names), expected=None)
 
+    async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
+        """Insert, update and delete the rows in one transaction."""
+        columns = [None if payload is None else self._column(payload) for payload, _ in changes.values()]
+        expected = [_digest(version) for _, version in changes.values()]
+        if wrong := await self._commit(list(changes), columns, expected):
+            raise self.conflict(wrong[0])
+        return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
+
     def version_of(self, payload: Payload) -> str:
         """Return the SHA-256 of what is in the column, where the functions compute it, too."""
         return hashlib.sha256(self._column(payload).encode()).hexdigest()
@@ -212,7 +227,7 @@ class SupabaseStorage(EncodedStorage[V]):
         if code in _NOT_SET_UP:
             how = "run what `satchel schema` prints in the SQL editor of the dashboard"
             return ConfigurationError(f"{self.where} is not set up for this release: {how} ({code})")
-        if code == "42501":
+        if code == _FORBIDDEN:
             return ConfigurationError(f"{self.where} forbids it to the role of its API key: {_line(error.message)}")
         if code in _KEY_REFUSED or (not code and _ABOUT_KEYS.search(error.message or "")):
             return ConfigurationError(f"{self.where} does not take the API key or token: {said}")
@@ -250,6 +265,28 @@ class SupabaseStorage(EncodedStorage[V]):
         if not isinstance(answer, kind):  # a page of somebody else's, or nothing
             raise ConfigurationError(f"{self.where} does not answer as a data API of Supabase: is its URL right?")
         return answer
+
+    async def _look_for_commits(self) -> None:
+        """Do without commits where an earlier release's SQL was run, or its rights were granted."""
+        from postgrest import APIError
+
+        try:
+            await self._commit([], [], [])
+        except APIError as error:
+            if error.code not in (_NO_FUNCTION, _FORBIDDEN):
+                raise
+            logger.warning(
+                "%s has no function %s_commit for this role: parts of a group are saved one by one until what "
+                "`satchel schema` prints is run, and granted",
+                self.where,
+                self._table,
+            )
+            self.lacks(transactional=False)
+
+    async def _commit(self, names: list[str], replacements: list[str | None], expected: list[str | None]) -> list[str]:
+        changes = {"names": names, "replacements": replacements, "expected": expected}
+        wrong: list[str] = await self._send(list, "commit", **changes, lifetime_ms=self._lifetime_ms)
+        return wrong
 
     async def _payloads(self, names: Sequence[str]) -> list[Payload | None]:
         columns = await self._ask(list, "get", names=list(names))
