@@ -32,6 +32,7 @@ from satchel import (
 from satchel_conformance.proxy import Proxy
 from satchel_postgres import PostgresStorage
 from satchel_postgres.connections import Made
+from satchel_postgres.running import rows as result_rows
 
 Raw = AsyncConnection[Any]
 
@@ -666,6 +667,21 @@ async def test_behind_a_pooler_nothing_is_prepared_unless_one_says_so(pgbouncer_
         PostgresStorage[Any](pool, namespace=namespace) as storage,
     ):
         await asyncio.gather(*(storage.write(f"chat:{number % 10}", number) for number in range(200)))
+
+
+async def test_a_prepared_statement_that_is_another_clients_is_known_by_its_parameters(
+    postgres_url: str, namespace: str
+) -> None:
+    """As behind a pooler, where it is up to chance."""
+    url = f"{postgres_url}?max_connections=1&prepare_threshold=0"
+    async with PostgresStorage[Any](url, namespace=namespace) as storage:
+        await storage.read("chat:1")
+        names = await storage._send(b"SELECT name FROM pg_prepared_statements WHERE name <> %(no)s", no="")
+        for (name,) in result_rows(names):
+            await storage._send(b"DEALLOCATE " + name)
+            await storage._send(b"PREPARE " + name + b" AS SELECT 1")
+        with pytest.raises(ConfigurationError, match="is a pooler, which needs prepare_threshold=None"):
+            await storage.read("chat:1")
 
 
 async def test_an_option_that_a_pooler_does_not_take_is_named(pgbouncer_url: str) -> None:

@@ -37,6 +37,9 @@ def translate(error: Exception, where: str) -> StorageError | None:
             return ConfigurationError(f"{where} lacks something: {error.diag.message_primary}")
         case errors.InvalidSqlStatementName() | errors.DuplicatePreparedStatement():
             return ConfigurationError(f"{where} is a pooler, which needs prepare_threshold=None")
+        case errors.ProtocolViolation() if "prepared statement" in (error.diag.message_primary or ""):
+            # It has another client's of the same name, which takes other parameters.
+            return ConfigurationError(f"{where} is a pooler, which needs prepare_threshold=None")
         case errors.UntranslatableCharacter() | errors.NumericValueOutOfRange():
             return UnsupportedValueError("has something that a column of jsonb cannot hold")
         case errors.ReadOnlySqlTransaction():
