@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,9 @@ from satchel import (
     ANY,
     Batch,
     Capabilities,
+    Change,
     ConfigurationError,
+    ConflictError,
     CorruptValueError,
     EncodedStorage,
     Expected,
@@ -261,3 +263,12 @@ async def test_one_storage_may_lack_what_its_class_declares() -> None:
     assert repr(storage) == repr(other)
     await storage.write("chat:1", 1)
     assert await storage.read("chat:1") == 1
+
+
+async def test_an_adapter_that_knows_which_record_of_a_commit_conflicts_names_its_key() -> None:
+    class Told(MemoryStorage[Any]):
+        async def put_records(self, changes: Mapping[str, tuple[bytes | None, str | None]]) -> dict[str, str] | None:
+            raise self.conflict(list(changes)[-1])
+
+    with pytest.raises(ConflictError, match=r"^'chat:\\n2' is not at the expected version in memory:"):
+        await Told().commit({"chat:1": Change(1, None), "chat:\n2": Change(1, None)})

@@ -13,7 +13,7 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
-from satchel import JSON, Change, ConflictError, SessionGroup, Sessions, UnsupportedValueError, open_storage
+from satchel import JSON, Change, Codec, ConflictError, SessionGroup, Sessions, UnsupportedValueError, open_storage
 from satchel_conformance.proxy import Proxy
 from satchel_postgres import PostgresStorage
 
@@ -194,6 +194,25 @@ async def test_what_is_no_json_is_committed_as_bytes(postgres_url: str, namespac
         versions = await storage.commit({"a": Change({"n": 1}, None), "b": Change("x" * 5000, None)})
         await storage.commit({"a": Change({"n": 2}, versions["a"]), "b": Change(None, versions["b"])})
         assert await storage.read_many(["a", "b"]) == {"a": {"n": 2}}
+
+
+class Lines(Codec[list[str]]):
+    """Stores text that is no JSON."""
+
+    def encode(self, value: list[str]) -> bytes:
+        return "\n".join(value).encode()
+
+    def decode(self, payload: bytes) -> list[str]:
+        return payload.decode().split("\n")
+
+
+async def test_text_of_which_the_server_finds_that_it_is_no_json_is_committed_too(
+    postgres_url: str, namespace: str
+) -> None:
+    async with PostgresStorage[list[str]](postgres_url, namespace=namespace, codec=Lines()) as storage:
+        versions = await storage.commit({"a": Change(["a", "b"], None), "b": Change(["1"], None)})
+        await storage.commit({"a": Change(["c"], versions["a"]), "b": Change(None, versions["b"])})
+        assert await storage.read_many(["a", "b"]) == {"a": ["c"]}
 
 
 async def test_what_jsonb_cannot_hold_keeps_the_rest_from_being_written(
