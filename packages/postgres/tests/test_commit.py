@@ -274,6 +274,20 @@ async def test_between_few_rows_and_many_tasks_and_processes_nothing_is_lost_or_
         assert sum((await storage.read_many(ACCOUNTS)).values()) == EACH * len(ACCOUNTS)
 
 
+@pytest.mark.parametrize("server", ["postgres_url", "pgbouncer_url"])
+async def test_who_reads_meanwhile_sees_all_of_a_commit_or_nothing(
+    request: pytest.FixtureRequest, namespace: str, server: str
+) -> None:
+    url = request.getfixturevalue(server)
+    async with PostgresStorage[Any](url, namespace=namespace, max_connections=12) as storage:
+        await storage.commit({key: Change(EACH, None) for key in ACCOUNTS})
+        working = asyncio.gather(*(transfer(storage, 15) for _ in range(8)))
+        while not working.done():
+            found = await storage.read_records(ACCOUNTS)
+            assert sum(record.value for record in found.values()) == EACH * len(ACCOUNTS)
+        await working
+
+
 async def test_commits_and_batches_that_meet_do_not_end_in_a_deadlock(
     postgres_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
