@@ -71,7 +71,7 @@ DELETE FROM {table} WHERE key = ANY(ARRAY(
 ))
 """
 # All or none of several changes, in one statement. What a snapshot shows to be at another version changes nothing.
-# Else _INSERTED is first, and has every key in its hands, in the order in which _PUT_MANY and _DROP_MANY take them: it
+# Else "inserted" is first, and has every key in its hands, in the order in which _PUT_MANY and _DROP_MANY take them: it
 # creates what is to be created, and where a record is, it only locks the row, also one that is newer than the snapshot.
 # So nothing after it waits for anybody. UPDATE and DELETE check versions against the newest row; a row that the
 # snapshot does not show, or that has gone since, is missing from their count. Should a count be wrong, the division
