@@ -57,15 +57,12 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Every test on the newest Python of this machine; on the oldest, core, what is embedded, and the tools.
 
-    The suites of the servers are thousands of tests: CI runs them for each package, on each Python, and on the second
-    server of an adapter, too.
+    The suites of the servers are thousands of tests: CI runs them for each package, on each Python.
     """
     install(session, "test", MEMBERS)
     if session.posargs or session.python == OLDEST_AND_NEWEST[-1]:
         not_run().tested(str(session.python))
-        if not session.posargs:
-            not_run().left_out("the suite on Valkey, PgBouncer and moto", "the session of each package runs it")
-        run_pytest(session, MEMBERS, *(session.posargs or ["-m", "not second_server"]))
+        run_pytest(session, MEMBERS, *session.posargs)
         return
     embedded = [name for name, member in MEMBERS.items() if not member.images and name != "conformance"]
     not_run().tested(str(session.python), but="all that needs a server, which the newest ran")

@@ -98,7 +98,6 @@ class NotRun:
         self._pythons.update(dict.fromkeys(installed, "only the oldest and the newest here are tested"))
         self._pythons.update(dict.fromkeys(tested, "left out of this run"))
         self._all_pythons = True
-        self._others: dict[str, str] = {}
         self.begun = self.passed = 0  # runs of pytest
         atexit.register(self.report)
 
@@ -109,10 +108,6 @@ class NotRun:
             self._pythons[python] = but
         self._all_pythons = False
 
-    def left_out(self, what: str, why: str) -> None:
-        """Note something else that does not run."""
-        self._others[what] = why
-
     def report(self) -> None:
         """Print it by name, a line for each reason."""
         backends = {one["backend"]: one["why"] for one in map(json.loads, self._file.read_text("utf-8").splitlines())}
@@ -120,7 +115,6 @@ class NotRun:
         lines = by_reason(backends)
         if not self._all_pythons:
             lines += by_reason(self._pythons, "Python ")
-        lines += by_reason(self._others)
         if not lines and self.begun == self.passed:
             lines = ["nothing, all of it ran"]
         for line in lines:

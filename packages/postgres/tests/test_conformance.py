@@ -15,7 +15,6 @@ class TestPostgres(StorageConformance):
         return postgres_url
 
 
-@pytest.mark.second_server
 class TestPgBouncer(StorageConformance):
     capabilities = PostgresStorage.capabilities
     network = True

@@ -17,7 +17,6 @@ class TestRedis(StorageConformance):
         return redis_url
 
 
-@pytest.mark.second_server
 class TestValkey(StorageConformance):
     capabilities = RedisStorage.capabilities
     network = True
