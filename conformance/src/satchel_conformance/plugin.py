@@ -61,8 +61,9 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say by name what was not run, and which clauses were allowed to fail."""
-    reports = [report for report in terminalreporter.getreports("xfailed") if isinstance(report, pytest.TestReport)]
+    """Say by name what was not run, and which clauses were allowed to fail, or to be tried again."""
+    found = [report for outcome in ("xfailed", "passed") for report in terminalreporter.getreports(outcome)]
+    reports = [report for report in found if isinstance(report, pytest.TestReport) and report.when == "call"]
     excepted = [
         (report.nodeid, text) for report in reports for name, text in report.user_properties if name == _EXCEPTION
     ]

@@ -22,9 +22,6 @@ from satchel_conformance.results import Report, Result, Status
 LONGEST: Final = 60.0
 """The seconds after which a clause that is still running has failed."""
 
-SOMETIMES: Final = "sometimes"
-"""What the reason for an exception begins with that is not always needed, such as a race that a backend may lose."""
-
 PROFILES: Final = MappingProxyType({"quick": 50, "thorough": 500})
 """On how many examples a property is tried."""
 
@@ -60,7 +57,7 @@ async def validate(
         kill: ends the server with SIGKILL; it is to come back by itself, as under a supervisor. What was acknowledged
             by a storage that declares itself durable has to be there then.
         exceptions: clauses that may fail, each with the reason. One that passes fails, so that no exception outlives
-            its reason, unless that begins with "sometimes".
+            its reason.
         clauses: which to try, as ids, rules (`R4`) or globs; all if empty.
         profile: "quick", or "thorough", which tries ten times as many examples.
         progress: is called with each result as it comes.
@@ -99,7 +96,7 @@ async def run_clause(
         async with limit, open_bench(factory, declared, setting, opened=clause.opened) as bench:
             await clause.check(bench)
         status, reason = Status.PASSED, ""
-        if exception and not exception.startswith(SOMETIMES):
+        if exception:
             status, expected = Status.FAILED, f"it fails, as excepted: {exception}"
             happened = f"{clause.id} passes: take it out of `exceptions`"
             exception = ""
@@ -129,7 +126,7 @@ def examples_of(profile: str) -> int:
     return PROFILES[profile]
 
 
-def check_exceptions(exceptions: Mapping[str, str]) -> Mapping[str, str]:
+def check_exceptions(exceptions: Mapping[str, str], called: str = "exceptions") -> Mapping[str, str]:
     """Return the exceptions if each names a clause and gives a reason.
 
     Raises:
@@ -138,9 +135,9 @@ def check_exceptions(exceptions: Mapping[str, str]) -> Mapping[str, str]:
     known = {clause.id for clause in select()}
     for name, reason in exceptions.items():
         if name not in known:
-            raise ValueError(f"exceptions: there is no clause {name!r}")
+            raise ValueError(f"{called}: there is no clause {name!r}")
         if not isinstance(reason, str) or not reason.strip():
-            raise ValueError(f"exceptions: {name} needs a reason")
+            raise ValueError(f"{called}: {name} needs a reason")
     return exceptions
 
 

@@ -11,7 +11,9 @@ from satchel_firestore import FirestoreStorage
 class TestFirestore(StorageConformance):
     capabilities = FirestoreStorage.capabilities
     network = True
-    exceptions: ClassVar = {"R0-batch-atomic": "sometimes the emulator shows a commit by documents; Firestore does not"}
+    races: ClassVar = {
+        "R0-batch-atomic": "beside other work, the emulator showed the bare driver a part of a commit in 2 of 555 reads"
+    }
 
     @pytest.fixture
     def storage_url(self, url: str) -> str:

@@ -1,7 +1,6 @@
 """S3Storage keeps every rule that it declares: on Ceph's gateway, and on moto."""
 
 from dataclasses import replace
-from typing import ClassVar
 
 import pytest
 
@@ -18,12 +17,10 @@ class TestCeph(StorageConformance):
         return ceph_url
 
 
-@pytest.mark.second_server
 class TestMoto(StorageConformance):
     """Not behind the proxy: it closes each connection after one answer, so there is none to break, or to keep."""
 
     capabilities = S3Storage.capabilities
-    exceptions: ClassVar = {"R7-lease-excludes": "sometimes moto lets two create one object: it looks, and then writes"}
 
     @pytest.fixture
     def storage_url(self, moto_url: str) -> str:

@@ -18,9 +18,9 @@ _SECRET_KEY: Final = "AWS_SECRET_ACCESS_KEY"
 # Without tcp_nodelay, the body of an answer waits for the acknowledgement of its head, which takes 40 ms:
 # https://docs.ceph.com/en/latest/radosgw/frontends/
 _CEPH: Final = "sed -i 's/beast endpoint=[^ ]*/& tcp_nodelay=1/' /etc/ceph/ceph.conf; exec docker-entrypoint.sh"
-# moto looks whether a condition holds, writes, and then adds the metadata (`put_object` in its s3/responses.py), without
-# a lock: of eight that replace one object at once with the bare client, two were told that they did in 2 of 1800 rounds.
-# S3 makes one wait for the other, so here one request is answered at a time, each read to its end first.
+# moto looks whether a condition holds, writes, and then adds the metadata (`put_object` in its s3/responses.py), but
+# takes no lock: when eight clients of boto3's replace one object at once, two may be told that they did (2 of 1800
+# rounds). S3 makes one wait for the other, so here one request is answered at a time, each read to its end first.
 _ONE_BY_ONE: Final = """
 from io import BytesIO
 from threading import Lock
