@@ -83,7 +83,9 @@ PEERS: Final = (
         how=f"{_HOW} It has namespaces.",
         promised={
             "R4-namespaces-*": "namespaces are isolated (NamespacedStore). They are joined to keys by `:`, and nothing "
-            "is escaped"
+            "is escaped",
+            "R6-whole-days": "`get(renew_for=…)` takes a timedelta (Store). Only its `.seconds` are taken, which leave "
+            "out whole days",
         },
         not_promised=_RULES,
     ),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from conformance.peers import aiogram_fsm, keyvalue, litestar_stores, ours, telebot_states
-from conformance.peers.page import Peer, Score, page
+from conformance.peers.page import Peer, Score, excused, page
 from satchel import StorageError, open_storage
 from satchel_conformance import Report, Result, Status, select, validate
 from satchel_conformance.backends import BackendMissing
@@ -78,8 +78,8 @@ def score(peer: Peer, servers: ExitStack, urls: dict[str, str]) -> Score:
 
 async def _try(peer: Peer, bridge: Factory | str) -> Report:
     await _answers(partial(open_storage, bridge) if isinstance(bridge, str) else bridge)
-    reasons = reason_of_each(peer.not_promised)
-    return await validate(bridge, shared=peer.shared, exceptions=reasons, progress=_tell)
+    report = await validate(bridge, shared=peer.shared, progress=_tell)
+    return excused(report, reason_of_each(peer.not_promised))
 
 
 async def _answers(bridge: Factory) -> None:

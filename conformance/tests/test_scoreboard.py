@@ -2,7 +2,7 @@
 
 import pytest
 
-from conformance.peers.page import Peer, Score, page
+from conformance.peers.page import Peer, Score, excused, page
 from satchel_conformance import Report, Result, Status
 
 
@@ -28,6 +28,13 @@ def test_a_failure_says_what_was_expected_and_what_happened() -> None:
 def test_a_reason_stands_once_for_all_its_clauses() -> None:
     excepted = [result(Status.EXCEPTED, clause, reason="nobody said so") for clause in ("R2-nul", "R2-floats")]
     assert "- `R2-nul`, `R2-floats`: nobody said so" in written(*excepted)
+
+
+def test_what_fails_and_was_not_promised_is_excused_and_what_holds_all_the_same_has_passed() -> None:
+    results = (result(Status.FAILED, "R2-nul"), result(Status.PASSED, "R2-floats"), result(Status.FAILED, "R1-absent"))
+    found = excused(Report("Store", results), {"R2-nul": "nobody said so", "R2-floats": "nobody said so"})
+    assert [each.status for each in found.results] == [Status.EXCEPTED, Status.PASSED, Status.FAILED]
+    assert found.results[0].reason == "nobody said so"
 
 
 def test_what_does_not_apply_is_counted_by_why() -> None:
