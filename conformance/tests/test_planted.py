@@ -11,7 +11,7 @@ import pytest
 
 from conformance.matrix.page import PAGE, faults, page, recorded
 from conformance.tests.planted import INSEPARABLE, Bug, load
-from conformance.tests.planted.correct import Alone, Correct, World
+from conformance.tests.planted.correct import Alone, Correct, Each, World
 from conformance.tests.planted.wire import installed, running
 from satchel_conformance import Clause, Result, Status, all_clauses, select, validate
 
@@ -61,18 +61,19 @@ def test_the_matrix_is_of_these_bugs_and_clauses() -> None:
     assert text == page(CLAUSES, BUGS, found), "run: nox -s matrix"
 
 
-@pytest.mark.parametrize("shared", [True, False], ids=["shared", "private"])
-def test_what_is_right_passes_every_clause(shared: bool) -> None:
-    world, kind = World(), Correct if shared else Alone
+@pytest.mark.parametrize(("kind", "shared"), [(Correct, True), (Each, True), (Alone, False)])
+def test_what_is_right_passes_every_clause(kind: type[Correct], shared: bool) -> None:
+    world = World()
 
     report = asyncio.run(validate(partial(kind, world), kill=partial(kind.crash, world), shared=shared))
 
     assert report.ok, report.summary()
 
 
-def test_what_is_right_over_a_network_passes_every_clause() -> None:
+@pytest.mark.parametrize("kind", ["Wire", "EachOverWire"])
+def test_what_is_right_over_a_network_passes_every_clause(kind: str) -> None:
     with running() as url:
-        report = asyncio.run(validate(url))
+        report = asyncio.run(validate(f"{url}?bug={kind}"))
 
     assert report.ok, report.summary()
     assert not [result for result in report.results if "URL" in result.reason]

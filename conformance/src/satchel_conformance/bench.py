@@ -19,6 +19,7 @@ from satchel import (
     StorageAdapter,
     Transactional,
     Versioned,
+    VersionedBatch,
     open_storage,
 )
 from satchel_conformance.checks import NotApplicable
@@ -33,9 +34,17 @@ PREFIX: Final = 9
 """The bytes that stand before each key where a storage has no namespaces."""
 
 
-class Everything(
-    StorageAdapter[Any], Versioned[Any], Expiring, Listing, Batch[Any], Transactional[Any], Lifecycle, Protocol
-):  # a clause uses what it needs
+class Everything(  # a clause uses what it needs
+    StorageAdapter[Any],
+    Versioned[Any],
+    Expiring,
+    Listing,
+    Batch[Any],
+    Transactional[Any],
+    VersionedBatch[Any],
+    Lifecycle,
+    Protocol,
+):
     """All that a storage can have."""
 
 

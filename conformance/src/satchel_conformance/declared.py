@@ -66,6 +66,7 @@ REQUIREMENTS: Final[Mapping[str, Requirement]] = MappingProxyType(
         "batch": Requirement(lambda d: d.capabilities.batch, "batch is not declared"),
         "atomic_batch": Requirement(lambda d: d.capabilities.atomic_batch, "atomic_batch is not declared"),
         "transactional": Requirement(lambda d: d.capabilities.transactional, "transactional is not declared"),
+        "versioned_batch": Requirement(lambda d: d.capabilities.versioned_batch, "versioned_batch is not declared"),
         "durable": Requirement(lambda d: d.capabilities.durable, "durable is not declared"),
         "read_your_writes": Requirement(lambda d: d.capabilities.read_your_writes, "read_your_writes is not declared"),
         "shared": Requirement(lambda d: d.shared, "each storage keeps its records to itself"),

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final, Self
 
-from satchel import Batch, Change, Expiring, Lifecycle, Listing, Transactional, Versioned
+from satchel import Batch, Change, Expiring, Lifecycle, Listing, Transactional, Versioned, VersionedBatch
 
 _OPTIONAL: Final[Mapping[type, tuple[str, ...]]] = {
     Versioned: ("read_versioned", "write_versioned", "delete_versioned"),
@@ -11,6 +11,7 @@ _OPTIONAL: Final[Mapping[type, tuple[str, ...]]] = {
     Listing: ("keys",),
     Batch: ("read_many", "write_many", "delete_many"),
     Transactional: ("read_records", "commit"),
+    VersionedBatch: ("read_records", "write_records"),
     Lifecycle: ("setup", "aclose", "__aenter__", "__aexit__"),
 }
 
@@ -20,7 +21,8 @@ def prefixed(inner: Any, prefix: str) -> Any:
 
     What is no key at all goes through as it is, for the inner storage to refuse.
     """
-    absent = [name for kind, names in _OPTIONAL.items() if not isinstance(inner, kind) for name in names]
+    there = {name for kind, names in _OPTIONAL.items() if isinstance(inner, kind) for name in names}
+    absent = [name for names in _OPTIONAL.values() for name in names if name not in there]
     kind = type("Prefixed", (_Prefixed,), dict.fromkeys(absent))  # a method that is None is none to isinstance()
     return kind(inner, prefix)
 
@@ -80,6 +82,10 @@ class _Prefixed:
 
     async def commit(self, changes: Mapping[str, Change[Any]]) -> dict[str, str]:
         versions = await self._inner.commit({self._in(key): change for key, change in changes.items()})
+        return {key.removeprefix(self._prefix): version for key, version in versions.items()}
+
+    async def write_records(self, changes: Mapping[str, Change[Any]]) -> dict[str, str]:
+        versions = await self._inner.write_records({self._in(key): change for key, change in changes.items()})
         return {key.removeprefix(self._prefix): version for key, version in versions.items()}
 
     async def setup(self) -> None:

@@ -140,6 +140,25 @@ class Plain(Correct):
     capabilities = replace(Correct.capabilities, transactional=False)
 
 
+class Each(Correct):
+    """Changes several records each by itself, and in no transaction, for the same reason."""
+
+    capabilities = replace(Correct.capabilities, transactional=False, versioned_batch=True)
+
+    async def put_each(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str]:
+        await asyncio.sleep(0)
+        return {name: self.change(name, *what) for name, what in changes.items() if self.is_at(name, what[1])}
+
+    def change(self, name: str, payload: Payload | None, expected: str | None) -> str:
+        """Change one record that is as expected, and return its version."""
+        if payload is None:
+            self.rows.pop(name, None)
+            return ""
+        self.rows[name] = (payload, self.end())
+        self.world.ever.add(name)
+        return self.version_of(payload)
+
+
 class Alone(Correct):
     """Has its records to itself, as one over a dict does."""
 

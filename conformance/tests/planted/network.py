@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from conformance.tests.planted import planted
@@ -474,3 +475,19 @@ class CommitsOneByOne(Wire):
         for name in changes:
             await self.get(name)
         return await super().put_records(changes)
+
+
+class EachOverWire(Wire):
+    """Changes several records each by itself: what is right, for the one that is not."""
+
+    capabilities = replace(Wire.capabilities, transactional=False, versioned_batch=True)
+
+
+@planted("R8-each")
+class ChangesOneByOne(EachOverWire):
+    """write_records looks at every record first."""
+
+    async def put_each(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str]:
+        for name in changes:
+            await self.get(name)
+        return await super().put_each(changes)

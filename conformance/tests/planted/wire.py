@@ -189,6 +189,14 @@ class Wire(EncodedStorage[Any]):
             return None
         return {name: put.decode() for name, (put, _) in changes.items() if put is not None}
 
+    async def put_each(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str]:
+        requests = [
+            ["drop", name, expected] if put is None else ["put", name, put.decode(), expected, self.ttl_ms]
+            for name, (put, expected) in changes.items()
+        ]
+        done = zip(changes.items(), await self.ask("many", requests), strict=True)
+        return {name: "" if put is None else put.decode() for (name, (put, _)), is_done in done if is_done}
+
     def version_of(self, payload: Payload) -> str:
         return payload.decode()  # the whole record: what the server can compare
 

@@ -41,6 +41,7 @@ from satchel.storage import (
     StorageAdapter,
     Transactional,
     Versioned,
+    VersionedBatch,
 )
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ __all__ = [
     "UnsupportedValueError",
     "ValueTooLargeError",
     "Versioned",
+    "VersionedBatch",
     "open_storage",
     "per_chat",
     "per_user",

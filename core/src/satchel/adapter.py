@@ -30,6 +30,7 @@ from satchel.errors import (
     ValueTooLargeError,
 )
 from satchel.keys import check_key, escape, escape_part, show, unescape
+from satchel.settling import together
 from satchel.storage import Change, Record, V
 
 logger = logging.getLogger("satchel")
@@ -56,6 +57,7 @@ _METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "listing": ("keys",),
     "batch": ("read_many", "write_many", "delete_many"),
     "transactional": ("read_records", "commit"),
+    "versioned_batch": ("read_records", "write_records"),
 }
 
 
@@ -81,9 +83,10 @@ class EncodedStorage(Generic[V]):
     """A storage over bytes. Derive from it, declare `capabilities`, and write the hooks that they call for.
 
     Every adapter: `get`, `put`, `drop`. Expiring: `renew`, and `purge` where the backend does not remove what is dead.
-    Listing: `pages`. Batch: `get_many`, `put_many`, `drop_many`. Transactional: `put_records`. As needed: `open`,
-    `close`, `translate`, `get_versioned`, `get_records`, `schema`, `about`. Methods whose capability is not
-    declared are hidden, so `isinstance(storage, Listing)` and the declaration always agree.
+    Listing: `pages`. Batch: `get_many`, `put_many`, `drop_many`. Transactional: `put_records`. Versioned
+    batch: `put_each`, or nothing where calls side by side are as good. As needed: `open`, `close`, `translate`,
+    `get_versioned`, `get_records`, `schema`, `about`. Methods whose capability is not declared are hidden, so
+    `isinstance(storage, Listing)` and the declaration always agree.
 
     Hooks see *names*: printable, non-empty strings that stand for a namespace and a key, injectively. They may raise
     whatever the driver raises; `translate` says what that means.
@@ -108,13 +111,13 @@ class EncodedStorage(Generic[V]):
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        for capability, methods in _METHODS.items():
-            for method in methods:
-                if not getattr(cls.capabilities, capability):
-                    # A method that is None does not count for isinstance(), as Python itself has it with __hash__.
-                    setattr(cls, method, None)
-                elif getattr(cls, method) is None:
-                    setattr(cls, method, getattr(EncodedStorage, method))
+        declared = {name for can, methods in _METHODS.items() if getattr(cls.capabilities, can) for name in methods}
+        for method in {name for methods in _METHODS.values() for name in methods}:
+            if method not in declared:
+                # A method that is None does not count for isinstance(), as Python itself has it with __hash__.
+                setattr(cls, method, None)
+            elif getattr(cls, method) is None:
+                setattr(cls, method, getattr(EncodedStorage, method))
 
     def __init__(
         self,
@@ -236,14 +239,20 @@ class EncodedStorage(Generic[V]):
         Raises:
             ConflictError: a record is not at the version that its change expects. Nothing was changed.
         """
-        encoded = {
-            (name := self._name(key)): (None if value is None else self._encode(name, key, value), expected)
-            for key, (value, expected) in changes.items()
-        }
+        encoded = self._changes(changes)
         versions = await self._call(self.put_records, encoded) if encoded else {}
         if versions is None:
             raise ConflictError(f"one of {len(encoded)} records is not at the expected version in {self.where}")
         return {key: versions[self._name(key)] for key, change in changes.items() if change.value is not None}
+
+    async def write_records(self, changes: Mapping[str, Change[V]]) -> dict[str, str]:
+        """Make every change that can be made, and return by key the new version, or "" where nothing is there now.
+
+        A key that is not in the answer was in conflict, and its record is as it was.
+        """
+        encoded = self._changes(changes)
+        versions = await self._call(self.put_each, encoded) if encoded else {}
+        return {key: versions[name] for key in changes if (name := self._name(key)) in versions}
 
     async def setup(self) -> None:
         """Connect, and create what is needed; harmless to repeat, and when several processes do it at once."""
@@ -353,6 +362,25 @@ class EncodedStorage(Generic[V]):
         """
         raise NotImplementedError
 
+    async def put_each(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str]:
+        """Store each payload, or drop the record for None, if that record is at the version that comes with it.
+
+        Override it where one request does it: this makes single calls, side by side.
+
+        Returns:
+            the new version of every name that was stored, and "" for one that is not there now. What was in conflict
+            is left out, and as it was.
+        """
+
+        async def change(name: str, payload: Payload | None, expected: str | None) -> str | None:
+            if payload is not None:
+                return await self.put(name, payload, expected)
+            done = await self.get(name) is None if expected is None else await self.drop(name, expected)
+            return "" if done else None
+
+        versions = await together(change(name, *what) for name, what in changes.items())
+        return {name: version for name, version in zip(changes, versions, strict=True) if version is not None}
+
     async def about(self) -> str:
         """Ask the backend what it is, and which version."""
         return ""
@@ -411,6 +439,12 @@ class EncodedStorage(Generic[V]):
             message = f"the value for {show(key)} has {size} bytes; {self.where} takes {limit}"
             raise ValueTooLargeError(message, size=size, limit=limit)
         return payload
+
+    def _changes(self, changes: Mapping[str, Change[V]]) -> dict[str, tuple[Payload | None, str | None]]:
+        return {
+            (name := self._name(key)): (None if value is None else self._encode(name, key, value), expected)
+            for key, (value, expected) in changes.items()
+        }
 
     def _decode(self, name: str, key: str, payload: Payload) -> V:
         try:

@@ -17,6 +17,7 @@ class Capabilities:
         batch: several records take one round trip (`Batch`).
         atomic_batch: a batch is written wholly or not at all, for every reader.
         transactional: several records can be changed at their versions, all of them or none (`Transactional`).
+        versioned_batch: several records can be changed at their versions, each by itself (`VersionedBatch`).
         durable: an acknowledged write survives a crash of the writer and of the server.
         read_your_writes: a read after an acknowledged write sees it, from any client.
         max_key_bytes: the longest key, in UTF-8 bytes.
@@ -31,6 +32,7 @@ class Capabilities:
     batch: bool = False
     atomic_batch: bool = False
     transactional: bool = False
+    versioned_batch: bool = False
     durable: bool = False
     read_your_writes: bool = True
     max_key_bytes: int = 512

@@ -9,7 +9,7 @@ from satchel.errors import ConfigurationError, ConflictError, SessionError
 from satchel.keys import show
 from satchel.session import LazySession, Session
 from satchel.sessions import Sessions
-from satchel.storage import Batch, Change, Record, Transactional, Versioned
+from satchel.storage import Batch, Change, Record, Transactional, Versioned, VersionedBatch
 
 _OURS = ("data", "delete", "keys", "save")
 
@@ -83,9 +83,17 @@ class SessionGroup:
         async with group.open(update) as parts:
             parts.chat.data["last"] = parts.user.data["name"]
 
-    Parts that lie in one transactional storage are loaded in one round trip and saved in another, all of them or none,
-    be they two or ten. Other parts are loaded and saved one by one, in the order of their names: where saving one
-    fails, those before it stay saved, and the error is raised. An update that has no key for one part has the others.
+    Parts that lie in one storage are loaded in one round trip and saved in another, be they two or ten, where the
+    storage can. What is atomic is said by the storage:
+
+    - `Transactional`: all parts in it are saved, or none.
+    - `VersionedBatch`: each part is saved by itself. One that is in conflict is merged and saved again, or raises
+      `ConflictError`, as its `on_conflict` says; the parts that were not in conflict stay saved.
+    - any other: parts are loaded and saved one by one, in the order of their names. Where saving one fails, those
+      before it stay saved, and those after it are not saved.
+
+    Two storages are never saved together; where the second fails, what lies in the first stays saved. An update that
+    has no key for one part has the others.
 
     Raises:
         ConfigurationError: there is no part, or one is no `Sessions`, or has a name that the group needs itself.
@@ -169,7 +177,7 @@ def _together(sessions: Iterable[Session[Any]]) -> Iterable[list[Session[Any]]]:
 async def _load(sessions: Iterable[Session[Any]]) -> None:
     for ours in _together(sessions):
         storage = ours[0].storage
-        if len(ours) > 1 and isinstance(storage, Transactional):
+        if len(ours) > 1 and isinstance(storage, Transactional | VersionedBatch):
             records = await storage.read_records([session.key for session in ours if session.key is not None])
             for session in ours:
                 await session.receive(records.get(session.key or ""))
@@ -190,10 +198,12 @@ async def _save(sessions: Mapping[str, Session[Any]]) -> None:
             await session.prepare()
     for ours in _together(sessions[name] for name in sorted(sessions) if sessions[name].key is not None):
         storage = ours[0].storage
-        # A commit is at versions, so what is written whatever is there goes alone.
+        # What is saved together is saved at versions, so what is written whatever is there goes alone.
         exact = [session for session in ours if session.is_exact]
         if len(exact) > 1 and isinstance(storage, Transactional):
             await _commit(storage, exact)
+        elif len(exact) > 1 and isinstance(storage, VersionedBatch):
+            await _write(storage, exact)
         else:
             exact = []
         for session in ours:
@@ -229,6 +239,35 @@ async def _commit(storage: Transactional[Any], sessions: list[Session[Any]]) -> 
                 if session.key not in pending:
                     await session.rest()
             return
+
+
+async def _write(storage: VersionedBatch[Any], sessions: list[Session[Any]]) -> None:
+    """Save the sessions of one storage, each by itself: those in conflict again, until none is or it takes too long."""
+    deadline = time.monotonic() + min(session.seconds for session in sessions)
+    while True:
+        pending = {session.key or "": (session, found) for session in sessions if (found := session.pending())}
+        if len(pending) < 2:
+            for session in sessions:
+                await session.commit()
+            return
+        versions = await storage.write_records(
+            {key: Change(found.stored, _version(found.expected)) for key, (_, found) in pending.items()}
+        )
+        for key, version in versions.items():
+            session, found = pending[key]
+            session.settle(found, version)
+        for session in sessions:
+            if session.key not in pending:
+                await session.rest()
+        sessions = [session for key, (session, _) in pending.items() if key not in versions]
+        if not sessions:
+            return
+        records = await storage.read_records([session.key or "" for session in sessions])
+        for session in sessions:
+            conflict = ConflictError(f"session {show(session.key or '')} was changed by somebody else")
+            if time.monotonic() >= deadline:
+                raise conflict
+            await session.meet(records.get(session.key or ""), conflict)
 
 
 def _version(expected: Any) -> str | None:

@@ -32,7 +32,10 @@ class Record(NamedTuple, Generic[V]):
 
 
 class Change(NamedTuple, Generic[V]):
-    """What a commit does to one record: write a value, or with None delete it, if it is at the version expected."""
+    """What is done to one record: write a value, or with None delete it, if it is at the version expected.
+
+    None expects that there is none. With both None, nothing is done, and only that is demanded.
+    """
 
     value: V | None
     expected: str | None
@@ -130,6 +133,30 @@ class Transactional(Protocol[V]):
 
         Raises:
             ConflictError: a record is not at the version that its change expects. Nothing was changed.
+        """
+        ...
+
+
+@runtime_checkable
+class VersionedBatch(Protocol[V]):
+    """A storage that changes several records in one round trip, each at its version, and each by itself.
+
+    Where changes are to be made all or none, it takes a `Transactional` storage. A storage can be both.
+    """
+
+    async def read_records(self, keys: Iterable[str]) -> dict[str, Record[V]]:
+        """Return the values of those `keys` that exist, with their versions."""
+        ...
+
+    async def write_records(self, changes: Mapping[str, Change[V]]) -> dict[str, str]:
+        """Make every change that can be made, and return by key the new version, or "" where nothing is there now.
+
+        A key that is not in the answer was in conflict: its record is not at the version that its change expects, and
+        is as it was. The others are changed all the same, so there is no `ConflictError`.
+
+        Raises:
+            StorageError: a key or a value is refused, and nothing was changed; or the backend failed, and then each of
+                the changes was made, or was not.
         """
         ...
 

@@ -15,6 +15,7 @@ from satchel import (
     StorageError,
     Transactional,
     Versioned,
+    VersionedBatch,
 )
 from satchel_conformance.bench import Bench
 from satchel_conformance.checks import expect, expect_error, expect_same, outcome
@@ -26,6 +27,7 @@ _PROTOCOLS: Final = {
     "listing": Listing,
     "batch": Batch,
     "transactional": Transactional,
+    "versioned_batch": VersionedBatch,
 }
 
 
@@ -65,6 +67,11 @@ async def sensible(bench: Bench) -> None:
     )
     expect(c.versioned or not c.conditional_delete, "conditional_delete is declared only with versioned", f"{c}")
     expect(c.versioned or not c.transactional, "transactional is declared only with versioned", f"{c}")
+    expect(
+        c.conditional_delete or not c.versioned_batch,
+        "versioned_batch is declared only with versioned and conditional_delete",
+        f"{c}",
+    )
     expect(c.batch or not c.atomic_batch, "atomic_batch is declared only with batch", f"{c}")
     expect(c.max_value_bytes is None or c.max_value_bytes > 0, "max_value_bytes is positive", f"{c.max_value_bytes}")
 

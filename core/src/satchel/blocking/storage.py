@@ -103,6 +103,11 @@ class Storage(Generic[V]):
         versions: dict[str, str] = self._call("commit", changes)
         return versions
 
+    def write_records(self, changes: Mapping[str, Change[V]]) -> dict[str, str]:
+        """Make every change that can be made, and return by key the new version, or "" where nothing is there now."""
+        versions: dict[str, str] = self._call("write_records", changes)
+        return versions
+
     def setup(self) -> None:
         """Connect, and create what is needed."""
         self._call("setup")

@@ -118,7 +118,7 @@ class ForeignStorage(EncodedStorage[Any]):
         raise ReadOnlyError(f"{self!r} is read-only: what {self.framework} stored is left as it is")
 
     write = delete = write_many = delete_many = _read_only
-    put = drop = put_many = drop_many = put_records = renew = purge = _read_only  # whoever may call a hook
+    put = drop = put_many = drop_many = put_records = put_each = renew = purge = _read_only  # whoever may call a hook
 
     def _value(self, key: str, names: Sequence[str], found: Mapping[str, Payload]) -> Any:
         try:

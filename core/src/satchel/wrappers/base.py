@@ -20,6 +20,7 @@ from satchel.storage import (
     Transactional,
     V,
     Versioned,
+    VersionedBatch,
 )
 
 T = TypeVar("T")
@@ -30,15 +31,24 @@ _OPTIONAL: Final[Mapping[type, tuple[str, ...]]] = {
     Listing: ("keys",),
     Batch: ("read_many", "write_many", "delete_many"),
     Transactional: ("read_records", "commit"),
+    VersionedBatch: ("read_records", "write_records"),
     Lifecycle: ("setup", "aclose", "__aenter__", "__aexit__"),
 }
 
 _FITTED: Final[dict[tuple[type[Any], frozenset[str]], type[Any]]] = {}
 
 
-class Inner(
-    StorageAdapter[V], Versioned[V], Expiring, Listing, Batch[V], Transactional[V], Lifecycle, Protocol[V]
-):  # a wrapper uses only what is there
+class Inner(  # a wrapper uses only what is there
+    StorageAdapter[V],
+    Versioned[V],
+    Expiring,
+    Listing,
+    Batch[V],
+    Transactional[V],
+    VersionedBatch[V],
+    Lifecycle,
+    Protocol[V],
+):
     """All that a storage can have."""
 
     codec: Codec[V]
@@ -134,6 +144,9 @@ class Wrapper(Generic[V]):
     async def commit(self, changes: Mapping[str, Change[V]]) -> dict[str, str]:
         return await self._pass("commit", self.inner.commit, changes)
 
+    async def write_records(self, changes: Mapping[str, Change[V]]) -> dict[str, str]:
+        return await self._pass("write_records", self.inner.write_records, changes)
+
     async def setup(self) -> None:
         await self._pass("setup", self.inner.setup)
         self._fit()
@@ -191,6 +204,7 @@ def capabilities_of(storage: object) -> Capabilities:
         listing=isinstance(storage, Listing),
         batch=isinstance(storage, Batch),
         transactional=isinstance(storage, Transactional),
+        versioned_batch=isinstance(storage, VersionedBatch),
     )
 
 
@@ -205,7 +219,8 @@ async def closing(keys: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
 
 
 def _absent(storage: object) -> frozenset[str]:
-    return frozenset(name for kind, names in _OPTIONAL.items() if not isinstance(storage, kind) for name in names)
+    there = {name for kind, names in _OPTIONAL.items() if isinstance(storage, kind) for name in names}
+    return frozenset(name for names in _OPTIONAL.values() for name in names if name not in there)
 
 
 def _fitted(kind: type[Any], absent: frozenset[str]) -> type[Any]:

@@ -170,6 +170,14 @@ class Cached(Wrapper[V]):
                 self._wrote(call, key, payloads[key], version)
         return versions
 
+    async def write_records(self, changes: Mapping[str, Change[V]]) -> dict[str, str]:
+        with self._change(changes) as call:
+            payloads = {key: self._payload(value) for key, (value, _) in changes.items() if value is not None}
+            versions = await super().write_records(changes)
+            for key in versions.keys() & payloads.keys():
+                self._wrote(call, key, payloads[key], versions[key])
+        return versions
+
     async def touch(self, key: str) -> bool:
         is_there = await super().touch(key)
         if not is_there:

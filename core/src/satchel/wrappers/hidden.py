@@ -117,6 +117,12 @@ class HiddenKeys(Wrapper[V]):
             versions = await self.inner.commit({name: changes[key] for name, key in names.items()})
         return {names[name]: version for name, version in versions.items()}
 
+    async def write_records(self, changes: Mapping[str, Change[V]]) -> dict[str, str]:
+        names = {self._hidden(key): key for key in changes}
+        with _telling(names):
+            versions = await self.inner.write_records({name: changes[key] for name, key in names.items()})
+        return {names[name]: version for name, version in versions.items()}
+
     async def _named(self, key: str, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         name = self._hidden(key)
         with _telling({name: key}):

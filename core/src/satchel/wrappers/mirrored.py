@@ -85,6 +85,9 @@ class Mirrored(Wrapper[V]):
     async def commit(self, changes: Mapping[str, Change[V]]) -> dict[str, str]:
         return await self._mirror(changes.keys(), super().commit(changes))
 
+    async def write_records(self, changes: Mapping[str, Change[V]]) -> dict[str, str]:
+        return await self._mirror(changes.keys(), super().write_records(changes))
+
     async def touch(self, key: str) -> bool:
         return await self._mirror([key], super().touch(key), self._touch)
 

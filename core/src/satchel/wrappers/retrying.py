@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from satchel.adapter import milliseconds
 from satchel.errors import ConfigurationError, ConflictError, StorageUnavailableError
+from satchel.keys import show
 from satchel.storage import StorageAdapter, V
 from satchel.threads import positive
 from satchel.wrappers.base import Wrapper, closing
@@ -94,8 +95,13 @@ class Retrying(Wrapper[V]):
                 raise lost
             return await call(*arguments)
 
+        doubt = "has changed since; by this call, or by somebody else"
         try:
-            return await self._policy.copy()(attempt)  # a copy, as tenacity's own decorator makes one for each call
+            # A copy, as tenacity's own decorator makes one for each call.
+            result: T = await self._policy.copy()(attempt)
         except ConflictError as conflict:
-            doubt = "the record has changed since; by this call, or by somebody else"
-            raise StorageUnavailableError(f"{lost}, and {doubt}") from conflict
+            raise StorageUnavailableError(f"{lost}, and the record {doubt}") from conflict
+        done: Any = result
+        if operation == "write_records" and (left := [key for key in arguments[0] if key not in done]):
+            raise StorageUnavailableError(f"{lost}, and {show(left[0])} {doubt}") from lost
+        return result

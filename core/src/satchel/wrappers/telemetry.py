@@ -27,7 +27,7 @@ _SYSTEMS: Final[Mapping[str, str]] = {  # well-known values of db.system.name, w
     "firestore": "gcp.firestore",
     "supabase": "postgresql",
 }
-_BATCHES: Final = frozenset({"read_many", "write_many", "delete_many", "read_records", "commit"})
+_BATCHES: Final = frozenset({"read_many", "write_many", "delete_many", "read_records", "commit", "write_records"})
 
 
 class Telemetry(Wrapper[V]):

@@ -58,6 +58,7 @@ class FileStorage(EncodedStorage[V]):
         ttl_resolution=timedelta(milliseconds=1),
         listing=True,
         batch=True,
+        versioned_batch=True,
         durable=True,
     )
 
@@ -144,6 +145,10 @@ class FileStorage(EncodedStorage[V]):
 
     async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
         """Read the files in one visit to a thread."""
+        return {name: payload for name, (payload, _) in (await self.get_records(names)).items()}
+
+    async def get_records(self, names: Sequence[str]) -> dict[str, tuple[Payload, str]]:
+        """Read the files in one visit to a thread."""
         return await self._run(self._read_all, names)
 
     async def put_many(self, payloads: Mapping[str, Payload]) -> None:
@@ -205,8 +210,9 @@ class FileStorage(EncodedStorage[V]):
             raise ConfigurationError(f"{self.where} does not exist, and create=False")
         self._files.create()
 
-    def _read_all(self, _: Event, names: Sequence[str]) -> dict[str, Payload]:
-        return {name: stored.payload for name in names if (stored := self._files.find(name)) is not None}
+    def _read_all(self, _: Event, names: Sequence[str]) -> dict[str, tuple[Payload, str]]:
+        found = ((name, self._files.find(name)) for name in names)
+        return {name: (stored.payload, stored.version) for name, stored in found if stored is not None}
 
     def _write(self, given_up: Event, payloads: Mapping[str, Payload], expected: Expected) -> bool:
         end = None if self.ttl_ms is None else now() + self.ttl_ms + 1  # now is cut to the millisecond

@@ -24,19 +24,14 @@ from satchel import (
 )
 from satchel.adapter import kind_of, logger
 from satchel.keys import after
+from satchel.settling import together
 from satchel.storage import V
 from satchel_mongodb.clients import READ, WRITE, connect, where
 from satchel_mongodb.errors import translate
+from satchel_mongodb.expressions import ALIVE, CONFLICTS, ENDED, NEW, at, only, version_in
 
-# In the words of aggregation, as $$NOW, the clock of the server, is only known to these. What is no date never ends,
-# to the TTL index either.
-_ENDED: Final = {"$and": [{"$eq": [{"$type": "$expires_at"}, "date"]}, {"$lte": ["$expires_at", "$$NOW"]}]}
-_ALIVE: Final = {"$expr": {"$not": [_ENDED]}}
-# What an upsert has just made of its filter: a document of nothing but a name.
-_NEW: Final = {"$eq": ["$$ROOT", {"_id": "$_id"}]}
 _FIELDS: Final = {"payload": 1, "version": 1}
-_FIELDS_AND_END: Final = {**_FIELDS, "ended": _ENDED}
-_NO_VERSION: Final = "none"  # of a document that others wrote
+_FIELDS_AND_END: Final = {**_FIELDS, "ended": ENDED}
 _PAGE: Final = 500  # names in one answer
 _NAMES: Final = 5000  # names in one question: it is a document, too, of 16 MiB at most
 
@@ -61,6 +56,7 @@ class MongoDBStorage(EncodedStorage[V]):
         ttl_resolution=timedelta(milliseconds=1),
         listing=True,
         batch=True,
+        versioned_batch=True,
         durable=True,
         # A document is at most 16 MiB, with the longest name, its version, its end, and what stands between them.
         # https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-BSON-Document-Size
@@ -138,39 +134,39 @@ class MongoDBStorage(EncodedStorage[V]):
     async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
         """Find one document; its version is stored in it, as the server can compute no digest."""
         found = await self._find(name)
-        return None if found is None else (self._payload(found), str(found.get("version") or _NO_VERSION))
+        return None if found is None else (self._payload(found), version_in(found))
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
         """Update one document. If need be it is made first, all in one step."""
         version = self.version_of(payload)
         document = self._document(payload, version)
         if isinstance(expected, str):
-            replaced = await self._records.update_one(_at(name, expected), [{"$replaceWith": document}])
+            replaced = await self._records.update_one(at(name, expected), [{"$replaceWith": document}])
             return version if replaced.matched_count else None
         if expected is ANY:
             await self._records.update_one({"_id": name}, [{"$replaceWith": document}], upsert=True)
             return version
         # $expr, and with it the server's clock, may not be in the filter of an upsert. So what is alive is replaced by
         # itself, which the server does not count as modified.
-        only = {"$cond": [{"$or": [_NEW, _ENDED]}, document, "$$ROOT"]}
-        made = await self._records.update_one({"_id": name}, [{"$replaceWith": only}], upsert=True)
+        absent = {"$cond": [{"$or": [NEW, ENDED]}, document, "$$ROOT"]}
+        made = await self._records.update_one({"_id": name}, [{"$replaceWith": absent}], upsert=True)
         return version if made.upserted_id is not None or made.modified_count else None
 
     async def drop(self, name: str, expected: Expected = ANY) -> bool:
         """Delete one document."""
         if isinstance(expected, str):
-            return (await self._records.delete_one(_at(name, expected))).deleted_count == 1
+            return (await self._records.delete_one(at(name, expected))).deleted_count == 1
         await self._records.delete_one({"_id": name})
         return True
 
     async def renew(self, name: str) -> bool:
         """Set a new end."""
-        renewed = await self._records.update_one({"_id": name, **_ALIVE}, [{"$set": {"expires_at": self._end}}])
+        renewed = await self._records.update_one({"_id": name, **ALIVE}, [{"$set": {"expires_at": self._end}}])
         return renewed.matched_count == 1
 
     async def purge(self) -> int:
         """Delete the documents that have ended, as the server itself does about once a minute."""
-        return (await self._records.delete_many({"$expr": _ENDED})).deleted_count
+        return (await self._records.delete_many({"$expr": ENDED})).deleted_count
 
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
         """Find 500 names at a time, in order."""
@@ -182,13 +178,17 @@ class MongoDBStorage(EncodedStorage[V]):
 
     async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
         """Find the documents with one query, whose answer is one batch up to 16 MiB."""
-        found: dict[str, Payload] = {}
+        return {name: payload for name, (payload, _) in (await self.get_records(names)).items()}
+
+    async def get_records(self, names: Sequence[str]) -> dict[str, tuple[Payload, str]]:
+        """Find the documents as `get_many` does, with the versions that are stored in them."""
+        found: dict[str, tuple[Payload, str]] = {}
         for start in range(0, len(names), _NAMES):
             some = {"$in": names[start : start + _NAMES]}
             # One more than there can be: after a full batch the driver asks whether there is another.
-            async with self._records.find({"_id": some, **_ALIVE}, _FIELDS, batch_size=_NAMES + 1) as cursor:
+            async with self._records.find({"_id": some, **ALIVE}, _FIELDS, batch_size=_NAMES + 1) as cursor:
                 async for document in cursor:
-                    found[document["_id"]] = self._payload(document)
+                    found[document["_id"]] = self._payload(document), version_in(document)
         return found
 
     async def put_many(self, payloads: Mapping[str, Payload]) -> None:
@@ -202,6 +202,39 @@ class MongoDBStorage(EncodedStorage[V]):
     async def drop_many(self, names: Sequence[str]) -> None:
         """Delete the documents in one bulk write."""
         await self._records.bulk_write([DeleteOne({"_id": name}) for name in names], ordered=False)
+
+    async def put_each(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str]:
+        """Update the documents in one bulk write; what is to be removed is removed side by side with it.
+
+        A bulk write counts the documents that it matched, and does not tell which. But it tells which of its updates
+        raised, so one that finds another version raises. Updates that the driver sends again, because their answer was
+        lost, are known to the server by their number, and those that were done count as done.
+        """
+        removed = {name: change for name, change in changes.items() if change[0] is None}
+        written = {name: (payload, expected) for name, (payload, expected) in changes.items() if payload is not None}
+        answers = await together([super().put_each(removed), self._update_each(written)])
+        return {name: version for answer in answers for name, version in answer.items()}
+
+    async def _update_each(self, changes: Mapping[str, tuple[Payload, str | None]]) -> dict[str, str]:
+        if not changes:
+            return {}
+        versions = {name: self.version_of(payload) for name, (payload, _) in changes.items()}
+        updates = [
+            # An upsert of what is not there, too, so that this raises instead of matching nothing.
+            UpdateOne({"_id": name}, [{"$replaceWith": only(expected, self._document(payload, versions[name]))}], True)
+            for name, (payload, expected) in changes.items()
+        ]
+        try:
+            await self._records.bulk_write(updates, ordered=False)
+        except driver.BulkWriteError as error:
+            raised = error.details["writeErrors"]
+            if error.details["writeConcernErrors"] or any(each["code"] not in CONFLICTS for each in raised):
+                raised[:] = [each for each in raised if each["code"] not in CONFLICTS]
+                raise
+            names = list(versions)
+            for each in raised:
+                del versions[names[each["index"]]]
+        return versions
 
     def schema(self) -> str:
         """Return the commands that make the index, and a user that may do what the storage does, and no more."""
@@ -232,7 +265,7 @@ class MongoDBStorage(EncodedStorage[V]):
 
     async def _page(self, between: dict[str, str]) -> list[str]:
         # A negative limit is the whole answer in one batch.
-        cursor = self._records.find({"_id": between, **_ALIVE}, {"_id": 1}, sort=[("_id", 1)], limit=-_PAGE)
+        cursor = self._records.find({"_id": between, **ALIVE}, {"_id": 1}, sort=[("_id", 1)], limit=-_PAGE)
         async with cursor:
             return [document["_id"] async for document in cursor]
 
@@ -248,10 +281,3 @@ class MongoDBStorage(EncodedStorage[V]):
         if isinstance(payload, bytes):
             return payload
         raise CorruptValueError(f"{document['_id']!a} in {self.where} has a payload that is neither text nor binary")
-
-
-def _at(name: str, version: str) -> dict[str, Any]:
-    """Return the filter for a document that is at a version and has not ended."""
-    # null is also what has no such field.
-    wanted = None if version == _NO_VERSION else version.encode(errors="replace").decode()
-    return {"_id": name, "version": wanted, **_ALIVE}

@@ -2,16 +2,17 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from redis import exceptions as driver
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.cluster import ClusterNode, PipelineCommand
+from redis.asyncio.cluster import ClusterNode
 from redis.client import NEVER_DECODE
 
 from satchel import StorageUnavailableError
+from satchel.settling import together
+from satchel_redis.nodes import NOT_DONE, Confirming, Together, lost_connections
 
 _REDIRECTIONS: Final = 5  # at the most, to follow a slot that moves
 
@@ -57,10 +58,8 @@ class Commands:
                 answer, confirmed = await self._confirm_on_cluster(self._redis, name, command)
             else:
                 answer, confirmed = await self._exchange(self._redis, command, self._wait)
-        if answer and confirmed < self._replicas:  # an empty answer says that nothing was changed
-            raise StorageUnavailableError(
-                f"{self._where}: a change was made, but {confirmed} of {self._replicas} replicas confirmed it in time"
-            )
+        if answer:  # an empty one says that nothing was changed
+            self._confirm(confirmed)
         return answer
 
     async def ask_by(self, script: bytes, names: Sequence[str], *rest: bytes) -> Any:
@@ -70,6 +69,30 @@ class Commands:
     async def change_by(self, script: bytes, names: Sequence[str], *rest: bytes) -> Any:
         """Run a script that changes something."""
         return await self._run(self.change, script, names, rest)
+
+    async def ask_each(self, command: str, names: Sequence[str]) -> dict[str, Any]:
+        """Send a command that only reads for each name, in one request to each node."""
+        commands = {name: (command, name.encode()) for name in names}
+        try:
+            answers = await self._each(commands)
+        except (driver.ConnectionError, driver.TimeoutError):
+            answers = await self._each(commands)
+        left = [name for name in names if name not in answers]
+        again = await together(self.ask(name.encode(), *commands[name]) for name in left)
+        answers.update(zip(left, again, strict=True))
+        return {name: answers[name] for name in names}
+
+    async def change_each(self, script: bytes, rest: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
+        """Run a script that changes something for each name, with the arguments under it, in one request to each node.
+
+        Raises:
+            StorageUnavailableError: the changes are made, but replicas have not confirmed them in time.
+        """
+        commands = {name: ("EVALSHA", _digest(script), 1, name.encode(), *more) for name, more in rest.items()}
+        answers = await self._each(commands, changing=True)
+        left = [name for name in rest if name not in answers]
+        again = await together(self.change_by(script, [name], *rest[name]) for name in left)
+        return answers | dict(zip(left, again, strict=True))
 
     async def greet(self) -> None:
         """Connect, log in, and try what a change will need."""
@@ -86,9 +109,8 @@ class Commands:
         """Send a script, which the server knows by its digest from the first time on."""
         keys = [name.encode() for name in names]
         arguments = (len(keys), *keys, *rest)
-        digest = hashlib.sha1(script, usedforsecurity=False).hexdigest().encode()
         try:
-            return await send(keys[0], "EVALSHA", digest, *arguments)
+            return await send(keys[0], "EVALSHA", _digest(script), *arguments)
         except driver.NoScriptError:  # nothing was run: the server was started, or its scripts flushed, since
             return await send(keys[0], "EVAL", script, *arguments)
 
@@ -98,13 +120,63 @@ class Commands:
                 await self._redis.initialize()
                 # A command with a node is not sent again, and neither are its strings decoded with this option.
                 node = node or self._redis.get_node_from_key(name)
-                with _lost_connections():
+                with lost_connections():
                     return await self._redis.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
             (answer,) = await self._exchange(self._redis, command)
             return answer
 
+    async def _each(self, commands: Mapping[str, Sequence[Any]], *, changing: bool = False) -> dict[str, Any]:
+        """Send commands, by name, in one request to each node, once, and return the answers to those that were done.
+
+        One that is left out met a node that has no such slot or script, and was not done there.
+        """
+        waits = [self._wait] if changing and self._replicas else []
+        if isinstance(self._redis, RedisCluster):
+            await self._redis.initialize()
+            by_node: dict[Any, dict[str, Sequence[Any]]] = {}
+            for name, command in commands.items():
+                key: Any = name.encode()  # text would be encoded as the client's options say
+                by_node.setdefault(self._redis.get_node_from_key(key), {})[name] = command
+            parts = list(by_node.values())
+            requests = [Together(node, [*part.values(), *waits]) for node, part in by_node.items()]
+            await together(self._request(self._redis, request) for request in requests)
+            found = [request.answers for request in requests]
+        else:
+            parts = [dict(commands)]
+            async with self._slots:
+                found = [await self._answers(self._redis, *commands.values(), *waits)]
+        done: dict[str, Any] = {}
+        for part, answers in zip(parts, found, strict=True):
+            for answer in answers:
+                if isinstance(answer, Exception) and not isinstance(answer, NOT_DONE):
+                    raise answer
+            each = zip(part, answers[: len(part)], strict=True)
+            changed = {name: answer for name, answer in each if not isinstance(answer, Exception)}
+            if waits and any(changed.values()):
+                self._confirm(answers[-1])
+            done |= changed
+        return done
+
+    async def _request(self, cluster: RedisCluster, request: Together) -> None:
+        async with self._slots:
+            await cluster.execute_command(*request.first, target_nodes=[request])
+
+    def _confirm(self, confirmed: int) -> None:
+        if confirmed < self._replicas:
+            raise StorageUnavailableError(
+                f"{self._where}: a change was made, but {confirmed} of {self._replicas} replicas confirmed it in time"
+            )
+
     async def _exchange(self, redis: Redis, *commands: Sequence[Any]) -> list[Any]:
         """Send commands together on one connection, and return their answers, if none is an error."""
+        answers = await self._answers(redis, *commands)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    async def _answers(self, redis: Redis, *commands: Sequence[Any]) -> list[Any]:
+        """Send commands together on one connection, and return their answers, some of which may be errors."""
         pool = redis.connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]
         try:
@@ -112,17 +184,14 @@ class Commands:
             if hasattr(connection, "can_read") and await connection.can_read():
                 await connection.disconnect()
                 await connection.connect()
-            with _lost_connections():
+            with lost_connections():
                 await connection.send_packed_command(connection.pack_commands(commands))
             answers: list[Any] = []
-            errors: list[Exception] = []
             for _ in commands:  # all are read, so that the connection can be used again
                 try:
                     answers.append(await connection.read_response(disable_decoding=True))
                 except driver.ResponseError as error:
-                    errors.append(error)
-            if errors:
-                raise errors[0]
+                    answers.append(error)
             return answers
         finally:
             await pool.release(connection)
@@ -131,7 +200,7 @@ class Commands:
         await cluster.initialize()
         node, asking = cluster.get_node_from_key(name), False
         for _ in range(_REDIRECTIONS):
-            to = _Confirming(node, self._wait, asking=asking)
+            to = Confirming(node, self._wait, asking=asking)
             answer = await cluster.execute_command(*command, target_nodes=[to])
             if to.redirected is None:
                 return answer, to.confirmed
@@ -145,50 +214,6 @@ class Commands:
         raise driver.ClusterError("TTL exhausted.")
 
 
-class _Confirming:
-    """A node for redis-py to send a command to, with all that it does when a node fails; WAIT goes with the command.
-
-    WAIT is about the connection that it is sent on (https://redis.io/docs/latest/commands/wait/), and the client itself
-    would send it on another.
-
-    Attributes:
-        confirmed: what WAIT answered.
-        redirected: says that the command was not done, as another node has the slot.
-    """
-
-    def __init__(self, node: Any, wait: Sequence[Any], *, asking: bool) -> None:
-        self._node = node
-        self._wait = wait
-        self._asking = asking
-        self.confirmed: Any = None
-        self.redirected: driver.AskError | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._node, name)
-
-    async def execute_command(self, *command: Any, **_: Any) -> Any:
-        """Send the command and WAIT together on one connection, and return or raise what comes of the command."""
-        sent = [("ASKING",), command, self._wait] if self._asking else [command, self._wait]
-        together = [PipelineCommand(number, *each, **{NEVER_DECODE: True}) for number, each in enumerate(sent)]
-        with _lost_connections():
-            await self._node.execute_pipeline(together)
-        answer, self.confirmed = (each.result for each in together[-2:])
-        if isinstance(answer, driver.AskError):  # or MovedError, which is one
-            self.redirected = answer
-            return None
-        for each in (answer, self.confirmed):
-            if isinstance(each, Exception):
-                raise each
-        return answer
-
-
-@contextmanager
-def _lost_connections() -> Iterator[None]:
-    """Call a connection lost that is: from Python 3.12 on, asyncio stumbles when it is written to.
-
-    https://github.com/python/cpython/issues/136234, https://github.com/redis/redis-py/issues/3546. Nothing was sent.
-    """
-    try:
-        yield
-    except (TypeError, AttributeError) as error:
-        raise driver.ConnectionError("the connection is closed") from error
+def _digest(script: bytes) -> bytes:
+    """Return what the server knows a script by."""
+    return hashlib.sha1(script, usedforsecurity=False).hexdigest().encode()

@@ -103,6 +103,7 @@ class RedisStorage(EncodedStorage[V]):
         batch=True,
         atomic_batch=True,  # but not on a Cluster
         transactional=True,  # the same
+        versioned_batch=True,
         durable=False,  # unless the server has `appendonly yes` and `appendfsync always`
         max_value_bytes=512 * 1024 * 1024,  # https://redis.io/docs/latest/develop/data-types/strings/#limits
     )
@@ -199,9 +200,9 @@ class RedisStorage(EncodedStorage[V]):
                 yield [name.decode() for name in fresh if _is_utf8(name)]
 
     async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
-        """GET all in one script; on a Cluster, where a script has one slot, side by side."""
+        """GET all in one script; on a Cluster, where a script has one slot, in one request to each node."""
         if isinstance(self._redis, RedisCluster):
-            payloads = await together(self.get(name) for name in names)
+            payloads = list((await self._commands.ask_each("GET", names)).values())
         else:
             payloads = await self._commands.ask_by(_GET_MANY, names)
         return {name: payload for name, payload in zip(names, payloads, strict=True) if payload is not None}
@@ -223,12 +224,21 @@ class RedisStorage(EncodedStorage[V]):
     async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
         """Compare all digests, then SET and UNLINK, in one script."""
         arguments: list[bytes] = [self._lifetime]
-        for payload, expected in changes.values():
-            digest = b"" if expected is None else b"=" + expected.encode(errors="replace")
-            arguments += [digest, b"drop" if payload is None else b"put", payload or b""]
+        for change in changes.values():
+            arguments += _said(change)
         if not await self._commands.change_by(_PUT_RECORDS, list(changes), *arguments):
             return None
         return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
+
+    async def put_each(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str]:
+        """Run the script of `put_records` once for each record, together; on a Cluster, one request to each node."""
+        rest = {name: (self._lifetime, *_said(change)) for name, change in changes.items()}
+        done = await self._commands.change_each(_PUT_RECORDS, rest)
+        return {
+            name: "" if payload is None else self.version_of(payload)
+            for name, (payload, _) in changes.items()
+            if done[name]
+        }
 
     async def about(self) -> str:
         """INFO of one primary, which a user with the rights of `schema` may not ask for."""
@@ -261,6 +271,13 @@ class RedisStorage(EncodedStorage[V]):
     @property
     def _lifetime(self) -> bytes:
         return b"" if self.ttl_ms is None else b"%d" % self.ttl_ms
+
+
+def _said(change: tuple[Payload | None, str | None]) -> list[bytes]:
+    """Return what `_PUT_RECORDS` is told of one record."""
+    payload, expected = change
+    digest = b"" if expected is None else b"=" + expected.encode(errors="replace")
+    return [digest, b"drop" if payload is None else b"put", payload or b""]
 
 
 def _count(name: str, number: int) -> int:
