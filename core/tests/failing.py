@@ -55,5 +55,12 @@ class Failing(MemoryStorage[Any]):
     async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
         return await self.answered(super().put_records(changes))
 
+    async def put_each(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str]:
+        async def each() -> dict[str, str]:
+            found = {name: await MemoryStorage.put_records(self, {name: change}) for name, change in changes.items()}
+            return {name: versions.get(name, "") for name, versions in found.items() if versions is not None}
+
+        return await self.answered(each())
+
     async def open(self) -> None:
         await self.answered(super().open())

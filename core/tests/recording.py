@@ -1,6 +1,7 @@
 """A storage that notes what reaches it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from satchel import ANY, Expected, MemoryStorage, Payload, Session
@@ -39,6 +40,22 @@ class Together(Recording):
     async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
         self.visits.append(f"put {len(changes)}")
         before, versions = len(self.visits), await super().put_records(changes)
+        del self.visits[before:]
+        return versions
+
+
+class Each(Recording):
+    """Changes several records each by itself, and not all or none; notes it as "each"."""
+
+    capabilities = replace(MemoryStorage.capabilities, transactional=False)
+
+    async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
+        self.visits.append(f"get {len(names)}")
+        return {name: payload for name in names if (payload := self._alive(name)) is not None}
+
+    async def put_each(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str]:
+        self.visits.append(f"each {len(changes)}")
+        before, versions = len(self.visits), await super().put_each(changes)
         del self.visits[before:]
         return versions
 

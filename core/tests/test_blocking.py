@@ -49,6 +49,7 @@ def test_a_storage_has_every_method_of_the_asynchronous_one(storage: Storage[Any
     assert next(storage.keys()).startswith("chat:")
     records = storage.read_records(["chat:1"])
     assert storage.commit({"chat:1": Change(None, records["chat:1"].version)}) == {}
+    assert set(storage.write_records({"chat:1": Change(1, None), "chat:2": Change(1, None)})) == {"chat:1"}
     storage.delete_many(["chat:2"])
     storage.write("chat:1", 1)
     record = storage.read_versioned("chat:1")
@@ -63,7 +64,8 @@ def test_a_storage_has_every_method_of_the_asynchronous_one(storage: Storage[Any
 
 def test_every_method_is_called_the_same() -> None:
     protocols = (satchel.StorageAdapter, satchel.Versioned, satchel.Expiring, satchel.Listing, satchel.Batch)
-    methods = {name for kind in (*protocols, satchel.Transactional) for name in vars(kind) if not name.startswith("_")}
+    several = (satchel.Transactional, satchel.VersionedBatch)
+    methods = {name for kind in (*protocols, *several) for name in vars(kind) if not name.startswith("_")}
     assert methods <= set(dir(Storage))
     internal = {"lock", "is_locked", "strict", "unread", "using"}
     assert {name for name in dir(satchel.Sessions) if not name.startswith("_")} - internal <= set(dir(Sessions))

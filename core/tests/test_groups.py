@@ -1,12 +1,13 @@
 """Groups: several sessions for one update, what they cost together, and what holds when one of them fails."""
 
 import asyncio
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from recording import Plain, Together
+from recording import Each, Plain, Recording, Together
 from satchel import (
     ConfigurationError,
     ConflictError,
@@ -179,7 +180,9 @@ async def test_parts_of_two_storages_are_saved_one_after_the_other_in_the_order_
     assert await storage.read("chat:42") == {"n": 1}
 
 
-async def test_concurrent_groups_lose_no_update(storage: Together) -> None:
+@pytest.mark.parametrize("kind", [Together, Each])
+async def test_concurrent_groups_lose_no_update(kind: type[Recording]) -> None:
+    storage = kind()
     groups = [
         SessionGroup(
             user=Sessions(storage, key=per_user, initial=dict, lock=False),
@@ -211,6 +214,83 @@ async def test_groups_that_share_parts_in_another_order_do_not_wait_for_each_oth
     async with asyncio.timeout(5):
         await asyncio.gather(*(work(group, number) for number, group in enumerate([one, two] * 5)))
     assert len(await user.read("user:7") or {}) == 10
+
+
+async def change(group: SessionGroup, storage: Any, theirs: dict[str, Any]) -> None:
+    """Change all three parts while somebody else writes some of them."""
+    async with group.open(UPDATE) as parts:
+        for name in ("user", "chat", "both"):
+            parts[name].data["n"] = 1
+        for key, data in theirs.items():
+            await storage.write(key, data)
+        storage.visits.clear()
+
+
+@pytest.mark.parametrize("lock", [True, False])
+async def test_where_each_is_changed_by_itself_they_cost_one_read_and_one_write_too(lock: bool) -> None:
+    storage = Each()
+    for number in (1, 2):
+        async with group_of(storage, lock=lock).open(UPDATE) as parts:
+            for name in ("user", "chat", "both"):
+                parts[name].data["n"] = number
+    assert storage.visits == ["get 3", "each 3"] * 2
+    for key in ("user:7", "chat:42", "all"):
+        assert await storage.read(key) == {"n": 2}
+
+    storage.visits.clear()
+    async with group_of(storage, lock=lock).open(UPDATE) as parts:
+        parts.user.data = None
+        parts.chat.data = None
+    assert storage.visits == ["get 3", "each 2"]
+    assert [key async for key in storage.keys()] == ["all"]
+
+
+async def test_where_each_is_changed_by_itself_one_in_conflict_raises_and_the_others_are_saved() -> None:
+    storage = Each()
+    with pytest.raises(ConflictError, match="session 'user:7' was changed by somebody else"):
+        await change(group_of(storage, lock=False, on_conflict="raise"), storage, {"user:7": {"n": 5}})
+    assert storage.visits == ["each 3", "get 1"]
+    assert await storage.read("user:7") == {"n": 5}
+    assert await storage.read("chat:42") == await storage.read("all") == {"n": 1}
+
+
+async def test_where_each_is_changed_by_itself_those_in_conflict_are_merged_and_saved_again() -> None:
+    storage = Each()
+    group = group_of(storage, lock=False)
+    await change(group, storage, {"user:7": {"n": 0, "theirs": 1}, "chat:42": {"n": 0, "theirs": 2}})
+    assert storage.visits == ["each 3", "get 2", "each 2"]
+    assert await storage.read("user:7") == {"n": 1, "theirs": 1}
+    assert await storage.read("chat:42") == {"n": 1, "theirs": 2}
+    assert await storage.read("all") == {"n": 1}
+
+    async with group.open(UPDATE) as parts:
+        parts.user.data["n"] = parts.chat.data["n"] = 2
+        await storage.write("user:7", {"n": 1, "theirs": 3})
+        storage.visits.clear()
+    assert storage.visits == ["each 2", "get 1", "put?"]
+    assert await storage.read("user:7") == {"n": 2, "theirs": 3}
+
+
+async def test_where_each_is_changed_by_itself_a_conflict_is_given_up_after_the_timeout() -> None:
+    class Overtaken(Each):
+        async def put_each(self, changes: Any) -> dict[str, str]:
+            for number, key in enumerate(("user:7", "chat:42")):
+                await self.write(key, {"n": 0, "theirs": len(self.visits) + number})
+            return await super().put_each(changes)
+
+    storage = Overtaken()
+    group = group_of(storage, lock=False, timeout=timedelta(milliseconds=30))
+    with pytest.raises(ConflictError, match="was changed by somebody else"):
+        await change(group, storage, {})
+    assert storage.visits.count("get 2") >= 1
+    assert await storage.read("all") == {"n": 1}
+
+
+async def test_where_each_is_changed_by_itself_what_is_overwritten_goes_alone() -> None:
+    storage = Each()
+    await change(group_of(storage, lock=False, on_conflict="overwrite"), storage, {"user:7": {"n": 5}})
+    assert storage.visits == ["put", "put", "put"]
+    assert await storage.read("user:7") == {"n": 1}
 
 
 async def test_on_a_storage_without_versions_parts_are_read_and_written_one_by_one() -> None:

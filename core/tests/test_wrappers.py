@@ -4,6 +4,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,13 @@ from satchel import (
     StorageClosedError,
     Transactional,
     Versioned,
+    VersionedBatch,
 )
 from satchel.encryption import generate_key
 from satchel.wrappers import Cached, Fallback, HiddenKeys, Mirrored, ReadOnly, Retrying, Telemetry
 from satchel_sqlite import SQLiteStorage
 
-PROTOCOLS = (StorageAdapter, Versioned, Expiring, Listing, Batch, Transactional, Lifecycle)
+PROTOCOLS = (StorageAdapter, Versioned, Expiring, Listing, Batch, Transactional, VersionedBatch, Lifecycle)
 WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "Cached": Cached,
     "Fallback": lambda storage: Fallback(storage, MemoryStorage()),
@@ -52,6 +54,18 @@ class Few(MemoryStorage[Any]):
     capabilities = Capabilities(versioned=True, max_value_bytes=100)
 
 
+class Each(MemoryStorage[Any]):
+    """Memory that changes several records, but not all or none."""
+
+    capabilities = replace(MemoryStorage.capabilities, transactional=False)
+
+
+class Whole(MemoryStorage[Any]):
+    """Memory that changes several records all or none, and not otherwise."""
+
+    capabilities = replace(MemoryStorage.capabilities, versioned_batch=False)
+
+
 class LateToKnow(MemoryStorage[Any]):
     """Memory that finds out what it can do when it is opened."""
 
@@ -60,7 +74,7 @@ class LateToKnow(MemoryStorage[Any]):
 
 
 @every_wrapper
-@pytest.mark.parametrize("make", [MemoryStorage, Few, Plain])
+@pytest.mark.parametrize("make", [MemoryStorage, Each, Whole, Few, Plain])
 def test_a_wrapper_has_the_protocols_of_the_storage_inside_and_no_others(wrap: Any, make: Any) -> None:
     inside = make()
     assert [isinstance(wrap(inside), kind) for kind in PROTOCOLS] == [isinstance(inside, kind) for kind in PROTOCOLS]

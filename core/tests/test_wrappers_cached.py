@@ -86,6 +86,10 @@ async def test_what_this_process_writes_it_sees_at_once() -> None:
     version = await storage.write_versioned("b", 1, None)
     await storage.commit({"a": Change(3, inside.version_of(b"2")), "b": Change(None, version)})
     assert await storage.read_many(["a", "b"]) == {"a": 3}
+    versions = await storage.write_records({"a": Change(4, inside.version_of(b"3")), "b": Change(1, None)})
+    assert await storage.read_records(["a", "b"]) == {"a": (4, versions["a"]), "b": (1, versions["b"])}
+    assert await storage.write_records({"b": Change(None, versions["b"])}) == {"b": ""}
+    assert await storage.read("b") is None
     await storage.write_many({"a": 4})
     assert await storage.read("a") == 4
     await storage.delete("a")
@@ -124,6 +128,9 @@ async def test_an_old_record_leads_to_a_conflict_and_then_to_the_new_one() -> No
     with pytest.raises(ConflictError):
         await storage.commit({"chat:1": Change({"n": 99}, old.version)})
     assert await storage.read("chat:1") == {"n": 3}
+    await inside.write("chat:1", {"n": 4})
+    assert await storage.write_records({"chat:1": Change({"n": 99}, old.version)}) == {}
+    assert await storage.read("chat:1") == {"n": 4}
 
 
 def put(name: str, number: int) -> Callable[[Session[Any]], None]:

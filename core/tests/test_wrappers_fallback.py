@@ -77,6 +77,7 @@ async def test_nothing_is_written_to_the_second_and_nothing_listed_from_it() -> 
         storage.write_versioned("c", 9, None),
         storage.write_versioned("a", 9, "some version"),
         storage.commit({"c": Change(9, None)}),
+        storage.write_records({"c": Change(9, None)}),
         storage.touch("a"),
     ):
         with pytest.raises(StorageUnavailableError):

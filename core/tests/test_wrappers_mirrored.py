@@ -46,6 +46,8 @@ async def test_every_change_reaches_both() -> None:
     await storage.delete_many(["c", "d"])
     await storage.commit({"f": Change(None, versions["f"])})
     assert await content(new) == await content(old) == {"e": 1}
+    assert set(await storage.write_records({"e": Change(2, "another"), "g": Change(1, None)})) == {"g"}
+    assert await content(new) == await content(old) == {"e": 1, "g": 1}
     assert storage.behind == frozenset()
     assert storage.failures == 0
 

@@ -37,6 +37,7 @@ async def test_nothing_can_be_changed_and_nothing_reaches_the_storage_inside() -
         storage.write_many({"a": 2}),
         storage.delete_many(["a"]),
         storage.commit({"a": Change(2, None)}),
+        storage.write_records({"a": Change(2, None)}),
         storage.touch("a"),
         storage.purge_expired(),
     ):

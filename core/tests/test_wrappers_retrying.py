@@ -53,6 +53,8 @@ async def test_every_call_survives_a_backend_that_is_away_for_a_moment() -> None
     inside.fails = 2
     versions = await storage.commit({"b": Change(3, version), "c": Change(3, None)})
     inside.fails = 2
+    versions = await storage.write_records({"b": Change(4, versions["b"])})
+    inside.fails = 2
     await storage.delete_versioned("b", versions["b"])
     inside.fails = 2
     await storage.delete("a")
@@ -194,3 +196,16 @@ async def test_a_listing_is_begun_again_but_gives_no_key_twice() -> None:
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         Retrying(MemoryStorage(), **options)
+
+
+async def test_of_several_records_it_is_said_which_may_have_been_changed_by_somebody_else() -> None:
+    inside = Failing()
+    storage = retrying(inside)
+    version = await storage.write_versioned("chat:1", 1, None)
+    inside.lost = 1
+    with pytest.raises(StorageUnavailableError, match="in time, and 'chat:1' has changed since; by this"):
+        await storage.write_records({"chat:1": Change(2, version)})
+    assert await storage.read("chat:1") == 2
+    assert await storage.write_records({"chat:1": Change(3, version), "chat:2": Change(1, None)}) == {
+        "chat:2": inside.version_of(b"1")
+    }

@@ -30,6 +30,7 @@ class MemoryStorage(EncodedStorage[V]):
         batch=True,
         atomic_batch=True,
         transactional=True,
+        versioned_batch=True,
     )
     local = True
 

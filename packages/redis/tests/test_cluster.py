@@ -9,10 +9,20 @@ from typing import Any
 
 import pytest
 from redis.asyncio import RedisCluster
+from redis.asyncio.cluster import ClusterNode
 from redis.cluster import LoadBalancingStrategy
 from redis.utils import str_if_bytes
 
-from satchel import ConfigurationError, ConflictError, CorruptValueError, Sessions, StorageUnavailableError
+from satchel import (
+    Change,
+    ConfigurationError,
+    ConflictError,
+    CorruptValueError,
+    SessionGroup,
+    Sessions,
+    StorageUnavailableError,
+    Transactional,
+)
 from satchel_redis import RedisStorage
 
 
@@ -95,6 +105,69 @@ async def test_conditional_changes_hold_on_every_node_also_when_scripts_are_forg
     assert await storage.touch("chat:3")
 
 
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The nodes that requests go to, as they do."""
+    noted: list[str] = []
+    single, several = ClusterNode.execute_command, ClusterNode.execute_pipeline
+
+    async def execute_command(self: ClusterNode, *command: Any, **options: Any) -> Any:
+        noted.append(self.name)
+        return await single(self, *command, **options)
+
+    async def execute_pipeline(self: ClusterNode, commands: Any) -> bool:
+        noted.append(self.name)
+        return await several(self, commands)
+
+    monkeypatch.setattr(ClusterNode, "execute_command", execute_command)
+    monkeypatch.setattr(ClusterNode, "execute_pipeline", execute_pipeline)
+    return noted
+
+
+async def test_a_group_is_loaded_and_saved_in_one_request_to_each_node(
+    storage: RedisStorage[Any], requests: list[str]
+) -> None:
+    assert not isinstance(storage, Transactional)
+    keys = {f"part{number}": f"chat:{number}" for number in range(12)}
+    group = SessionGroup(**{name: Sessions(storage, initial=lambda: {"n": 0}, lock=False) for name in keys})
+    for number in (1, 2):
+        requests.clear()
+        async with group.open(keys) as parts:
+            assert len(requests) == len(set(requests)) == 3
+            for name in keys:
+                parts[name].data["n"] += 1
+            requests.clear()
+        if number == 2:  # at first, the nodes may not know the script
+            assert len(requests) == len(set(requests)) == 3
+    assert await storage.read_many(keys.values()) == {key: {"n": 2} for key in keys.values()}
+
+    async with group.open(keys) as parts:
+        for name in keys:
+            parts[name].data["n"] = 3
+        await storage.write("chat:7", {"n": 2, "theirs": 1})
+    assert await storage.read_many(keys.values()) == {
+        key: {"n": 3, "theirs": 1} if key == "chat:7" else {"n": 3} for key in keys.values()
+    }
+
+
+async def test_several_are_changed_at_their_versions_also_when_scripts_are_forgotten(
+    storage: RedisStorage[Any], raw: RedisCluster
+) -> None:
+    keys = [f"chat:{number}" for number in range(30)]
+    versions: dict[str, str] = {}
+    for number in (1, 2, 3):
+        await raw.script_flush()
+        wrong = keys[number]
+        changes = {key: Change(number, "another" if key == wrong else versions.get(key)) for key in keys}
+        done = await storage.write_records(changes)
+        assert set(done) == {*keys} - {wrong}
+        versions |= done
+        if wrong not in versions:
+            versions[wrong] = await storage.write_versioned(wrong, number, None)
+    gone = await storage.write_records({key: Change(None, versions[key]) for key in keys})
+    assert gone == dict.fromkeys(keys, "")
+
+
 @pytest.mark.parametrize(
     "options",
     [{"decode_responses": True}, {"protocol": 3}, {"load_balancing_strategy": LoadBalancingStrategy.ROUND_ROBIN}],
@@ -149,9 +222,13 @@ async def test_it_follows_a_slot_that_moves_to_another_node(
     await raw.execute_command("MIGRATE", target.host, target.port, "", 0, 5000, "KEYS", *names, target_nodes=source)
     # Half-way, the old node sends those who ask for it on to the new one.
     assert await storage.read("chat:1") == 1
-    version = await storage.write_versioned("chat:1", 2, version)
+    assert await storage.read_records(["chat:1"]) == {"chat:1": (1, version)}
+    versions = await storage.write_records({f"chat:{number}": Change(number, None) for number in range(9)})
+    assert sorted(versions) == [f"chat:{number}" for number in range(9) if number != 1]
+    version = (await storage.write_records({"chat:1": Change(2, version)}))["chat:1"]
     for node in (target, source):
         await raw.execute_command("CLUSTER SETSLOT", slot, "NODE", new, target_nodes=node)
+    version = (await storage.write_records({"chat:1": Change(2, version), "chat:2": Change(9, None)}))["chat:1"]
     assert await storage.read("chat:1") == 2
     version = await storage.write_versioned("chat:1", 3, version)
     with pytest.raises(ConflictError):
@@ -243,6 +320,9 @@ async def test_a_change_that_too_few_replicas_confirm_raises_and_says_so(url: st
         assert record.value == 1
         with pytest.raises(ConflictError):  # nothing was changed, so there is nothing to confirm
             await storage.write_versioned("chat:1", 2, "another version")
+        assert await storage.write_records({"chat:1": Change(2, "another version")}) == {}
+        with pytest.raises(StorageUnavailableError, match="a change was made, but 1 of 2 replicas confirmed it"):
+            await storage.write_records({"chat:2": Change(1, None)})
         await other.write_versioned("chat:1", 3, record.version)
 
 
