@@ -62,7 +62,9 @@ def _cells(name: str, distribution: str, kind: Any, words: dict[str, str]) -> li
 
 
 def _batch(can: Capabilities) -> str:
-    return "transactional" if can.transactional else "atomic" if can.atomic_batch else "yes" if can.batch else "no"
+    if can.transactional:
+        return "transactional"
+    return "versioned" if can.versioned_batch else "atomic" if can.atomic_batch else "yes" if can.batch else "no"
 
 
 def _row(cells: Any) -> str:

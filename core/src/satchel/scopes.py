@@ -146,9 +146,10 @@ class Scopes:
             scope.user_data["name"] = "Ada"
             scope.conversation_data["topic"] = "pizza"
 
-    The containers are parts of a `SessionGroup`: on a transactional storage they are loaded in one round trip, and what
-    changed is saved in another at the end of the block, all of it or nothing. Of one user in one conversation, private
-    data and the dialog stack are one record.
+    The containers are parts of a `SessionGroup`, which says what is atomic: on a `Transactional` storage they are loaded
+    in one round trip, and what changed is saved in another at the end of the block, all of it or nothing; on a
+    `VersionedBatch` one likewise, but each by itself. Of one user in one conversation, private data and the dialog
+    stack are one record.
 
     Args:
         storage: any storage.
