@@ -28,7 +28,7 @@ class Scope:
         address: whose turn it is.
     """
 
-    def __init__(self, address: Address, parts: Parts, persisted: set[str]) -> None:
+    def __init__(self, address: Address, parts: Parts, persisted: frozenset[str]) -> None:
         self.address = address
         self._parts = parts
         self._persisted = persisted
@@ -146,8 +146,8 @@ class Scopes:
             scope.user_data["name"] = "Ada"
             scope.conversation_data["topic"] = "pizza"
 
-    The containers are parts of a `SessionGroup`, which says what is atomic: on a `Transactional` storage they are loaded
-    in one round trip, and what changed is saved in another at the end of the block, all of it or nothing; on a
+    The containers are parts of a `SessionGroup`, which says what is atomic: on a `Transactional` storage they are
+    loaded in one round trip, and what changed is saved in another at the end of the block, all of it or nothing; on a
     `VersionedBatch` one likewise, but each by itself. Of one user in one conversation, private data and the dialog
     stack are one record.
 
@@ -165,6 +165,7 @@ class Scopes:
         ConfigurationError: an option is not right.
 
     Attributes:
+        persisted: the names of the containers that are stored: "private", and "user" and "conversation" unless not.
         user: the sessions of users, by `Address`: to read, delete or rename one.
         conversation: those of conversations.
         private: those of users in conversations.
@@ -195,7 +196,7 @@ class Scopes:
             parts["user"] = self.user
         if persist_conversation_data:
             parts["conversation"] = self.conversation
-        self._persisted = set(parts)
+        self.persisted = frozenset(parts)
         self._group = SessionGroup(**parts)
 
     @asynccontextmanager
@@ -212,7 +213,7 @@ class Scopes:
         """
         address = await self.address_of(update)
         async with self._group.open(address) as parts:
-            yield Scope(address, parts, self._persisted)
+            yield Scope(address, parts, self.persisted)
 
     async def address_of(self, update: object) -> Address:
         """Return whose turn an update is: its user and chat are found as `per_user` and `per_chat` find them."""

@@ -12,10 +12,24 @@ Everything may be used from any number of threads. The work is done on one event
 it is first needed and ends with the process; a process that is forked starts its own.
 """
 
+from satchel.blocking.assistant import Assistant
 from satchel.blocking.groups import Parts, SessionGroup
 from satchel.blocking.loop import run
+from satchel.blocking.scopes import Scope, Scopes
 from satchel.blocking.session import LazySession, Session
 from satchel.blocking.sessions import Sessions
 from satchel.blocking.storage import Storage, open_storage
 
-__all__ = ["LazySession", "Parts", "Session", "SessionGroup", "Sessions", "Storage", "open_storage", "run"]
+__all__ = [
+    "Assistant",
+    "LazySession",
+    "Parts",
+    "Scope",
+    "Scopes",
+    "Session",
+    "SessionGroup",
+    "Sessions",
+    "Storage",
+    "open_storage",
+    "run",
+]

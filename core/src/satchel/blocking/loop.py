@@ -3,14 +3,18 @@
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, suppress
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
 from satchel.errors import SatchelError
 
 T = TypeVar("T")
+A = TypeVar("A")
+R = TypeVar("R")
 
 
 class _Loop:
@@ -22,16 +26,20 @@ class _Loop:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Return what the coroutine returns, or raise what it raises; an interrupted caller cancels it."""
-        loop = self._started()
-        if threading.current_thread().name == _THREAD:
-            coroutine.close()
-            raise SatchelError("satchel.blocking was called by what it is awaiting itself: use the asynchronous names")
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        future = self.start(coroutine)
         try:
             return future.result()
         except BaseException:
             future.cancel()  # it was the wait that was interrupted, if anything
             raise
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Begin with a coroutine."""
+        loop = self._started()
+        if threading.current_thread().name == _THREAD:
+            coroutine.close()
+            raise SatchelError("satchel.blocking was called by what it is awaiting itself: use the asynchronous names")
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
     def forget(self) -> None:
         """In a forked process: there is no thread any more."""
@@ -55,6 +63,37 @@ if hasattr(os, "register_at_fork"):
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Return what a coroutine returns: for what is made of the `wrapped` storages, on the event loop that is theirs."""
     return _LOOP.run(coroutine)
+
+
+def run_asking(work: Callable[[Callable[[A], Awaitable[R]]], Coroutine[Any, Any, T]], answer: Callable[[A], R]) -> T:
+    """Return what a coroutine returns that asks for an `answer` now and then, which is given in the caller's thread.
+
+    So an answer may block. If it raises, the coroutine is cancelled, and that is raised once it has ended.
+    """
+    asked: SimpleQueue[tuple[A, Future[R]] | None] = SimpleQueue()
+
+    async def ask(question: A) -> R:
+        answered: Future[R] = Future()
+        asked.put((question, answered))
+        return await asyncio.wrap_future(answered)
+
+    async def whole() -> T:
+        try:
+            return await work(ask)
+        finally:
+            asked.put(None)
+
+    future = _LOOP.start(whole())
+    try:
+        while (request := asked.get()) is not None:
+            question, answered = request
+            answered.set_result(answer(question))
+        return future.result()
+    except BaseException:
+        if future.cancel():
+            while asked.get() is not None:
+                pass
+        raise
 
 
 class Block(Generic[T]):

@@ -27,10 +27,7 @@ class Sessions(Generic[V]):
     """
 
     def __init__(self, storage: Storage[Any], **options: Any) -> None:
-        if not isinstance(storage, Storage):
-            name = type(storage).__name__
-            raise ConfigurationError(f"blocking Sessions take a storage of satchel.blocking, not {name}: Storage(…)")
-        self.wrapped: satchel.Sessions[V] = satchel.Sessions(storage.wrapped, **options)
+        self.wrapped: satchel.Sessions[V] = satchel.Sessions(checked(storage, "Sessions").wrapped, **options)
         self._open: dict[str, int] = {}  # by session key, the thread that has it open
 
     @contextmanager
@@ -105,3 +102,23 @@ class Sessions(Generic[V]):
         session = await self.wrapped.strict(update)
         self.need_free(session.key, thread)
         return self.wrapped.using(session)
+
+
+class Around(Sessions[V]):
+    """Asynchronous sessions that somebody has made already, on the storage that a blocking one has wrapped."""
+
+    def __init__(self, sessions: satchel.Sessions[V]) -> None:
+        self.wrapped = sessions
+        self._open = {}
+
+
+def checked(storage: Storage[Any], who: str) -> Storage[Any]:
+    """Return the storage that somebody takes.
+
+    Raises:
+        ConfigurationError: it is none of `satchel.blocking`.
+    """
+    if not isinstance(storage, Storage):
+        name = type(storage).__name__
+        raise ConfigurationError(f"blocking {who} take a storage of satchel.blocking, not {name}: Storage(…)")
+    return storage
