@@ -84,13 +84,15 @@ def run_asking(work: Callable[[Callable[[A], Awaitable[R]]], Coroutine[Any, Any,
             asked.put(None)
 
     future = _LOOP.start(whole())
+    begun = False
     try:
         while (request := asked.get()) is not None:
+            begun = True
             question, answered = request
             answered.set_result(answer(question))
         return future.result()
     except BaseException:
-        if future.cancel():
+        if future.cancel() and begun:
             while asked.get() is not None:
                 pass
         raise
