@@ -6,7 +6,7 @@ from typing import Any
 
 from conformance.tests.planted import planted
 from conformance.tests.planted.correct import Each
-from satchel import Change, Expected, Payload, Record, UnsupportedValueError
+from satchel import Change, Payload, Record, UnsupportedValueError
 
 Changes = Mapping[str, tuple[Payload | None, str | None]]
 
@@ -57,14 +57,10 @@ class StopsAtTheFirst(Each):
 class TakesNoVersionForAny(Each):
     """write_records takes an empty version for any."""
 
-    def is_at(self, name: str, expected: Expected) -> bool:
-        return expected == "" or super().is_at(name, expected)
-
-    async def put(self, name: str, payload: Payload, expected: Expected = None) -> str | None:
-        return await super().put(name, payload, "none" if expected == "" else expected)
-
-    async def drop(self, name: str, expected: Expected = None) -> bool:
-        return await super().drop(name, "none" if expected == "" else expected)
+    async def put_each(self, changes: Changes) -> dict[str, str]:
+        done = await super().put_each(changes)
+        forced = {name: what for name, what in changes.items() if what[1] == ""}
+        return done | {name: self.change(name, *what) for name, what in forced.items()}
 
 
 @planted("R7-each-create-conflict")
