@@ -76,7 +76,7 @@ class TakesTheSameForItsOwn(Each):
 
 
 @planted("R7-each-delete-conflict")
-class DeletesAnyVersion(Each):
+class DeletesWhateverIsThere(Each):
     """write_records deletes what is there, at whatever version."""
 
     async def put_each(self, changes: Changes) -> dict[str, str]:
