@@ -220,7 +220,8 @@ async def test_it_follows_a_slot_that_moves_to_another_node(
     await raw.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", new, target_nodes=source)
     names = await raw.execute_command("CLUSTER GETKEYSINSLOT", slot, 100, target_nodes=source)
     await raw.execute_command("MIGRATE", target.host, target.port, "", 0, 5000, "KEYS", *names, target_nodes=source)
-    # Half-way, the old node sends those who ask for it on to the new one.
+    # Half-way, the old node sends those who ask for it on to the new one, also over several connections.
+    assert await asyncio.gather(*(storage.read("chat:1") for _ in range(12))) == [1] * 12
     assert await storage.read("chat:1") == 1
     assert await storage.read_records(["chat:1"]) == {"chat:1": (1, version)}
     versions = await storage.write_records({f"chat:{number}": Change(number, None) for number in range(9)})

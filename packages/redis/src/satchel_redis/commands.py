@@ -12,7 +12,7 @@ from redis.client import NEVER_DECODE
 
 from satchel import StorageUnavailableError
 from satchel.settling import together
-from satchel_redis.nodes import NOT_DONE, Confirming, Together, lost_connections
+from satchel_redis.nodes import NOT_DONE, Confirming, Following, Together, lost_connections
 
 _REDIRECTIONS: Final = 5  # at the most, to follow a slot that moves
 
@@ -119,9 +119,9 @@ class Commands:
             if isinstance(self._redis, RedisCluster):
                 await self._redis.initialize()
                 # A command with a node is not sent again, and neither are its strings decoded with this option.
-                node = node or self._redis.get_node_from_key(name)
+                to: Any = node or [Following(self._redis.get_node_from_key(name), self._redis)]
                 with lost_connections():
-                    return await self._redis.execute_command(*command, target_nodes=node, **{NEVER_DECODE: True})
+                    return await self._redis.execute_command(*command, target_nodes=to, **{NEVER_DECODE: True})
             (answer,) = await self._exchange(self._redis, command)
             return answer
 

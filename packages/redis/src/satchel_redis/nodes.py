@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from redis import exceptions as driver
+from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import PipelineCommand
 from redis.client import NEVER_DECODE
 
@@ -21,12 +22,41 @@ class _Node:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._node, name)
 
-    async def _sent(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    async def sent(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Send commands on one connection, and return their answers, some of which may be errors."""
         together = [PipelineCommand(number, *each, **{NEVER_DECODE: True}) for number, each in enumerate(commands)]
         with lost_connections():
             await self._node.execute_pipeline(together)
         return [each.result for each in together]
+
+
+class Following(_Node):
+    """Follows a slot that is half-way to another node.
+
+    redis-py would send ASKING on one connection and the command on another, if there are several, and be sent back and
+    forth until it gives up.
+
+    Args:
+        node: that has the slot, as far as the client knows.
+        cluster: the client.
+    """
+
+    def __init__(self, node: Any, cluster: RedisCluster) -> None:
+        super().__init__(node)
+        self._cluster = cluster
+
+    async def execute_command(self, *command: Any, **options: Any) -> Any:
+        """Send the command, and if the record is at another node already, there; return or raise what comes of it."""
+        try:
+            return await self._node.execute_command(*command, **options)
+        except driver.AskError as error:  # or MovedError, which is one
+            there = self._cluster.get_node(error.host, error.port)
+            if isinstance(error, driver.MovedError) or there is None:
+                raise
+        answer = (await _Node(there).sent([("ASKING",), command]))[-1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 class Confirming(_Node):
@@ -50,7 +80,7 @@ class Confirming(_Node):
     async def execute_command(self, *command: Any, **_: Any) -> Any:
         """Send the command and WAIT, and return or raise what comes of the command."""
         sent = [("ASKING",), command, self._wait] if self._asking else [command, self._wait]
-        answer, self.confirmed = (await self._sent(sent))[-2:]
+        answer, self.confirmed = (await self.sent(sent))[-2:]
         if isinstance(answer, driver.AskError):  # or MovedError, which is one
             self.redirected = answer
             return None
@@ -80,7 +110,7 @@ class Together(_Node):
 
     async def execute_command(self, *_: Any, **__: Any) -> None:
         """Send the commands, and raise what came of one of them, unless that says that it was not done."""
-        self.answers = await self._sent(self._commands)
+        self.answers = await self.sent(self._commands)
         for each in self.answers:
             if isinstance(each, Exception) and not isinstance(each, NOT_DONE):
                 raise each
