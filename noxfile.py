@@ -224,18 +224,19 @@ def capabilities(session: nox.Session) -> None:
 @nox.session(reuse_venv=False)
 @nox.parametrize("name", [nox.param(name, id=name) for name in MEMBERS if name != "conformance"])
 def wheel(session: nox.Session, name: str) -> None:
-    """The tests of one package's built wheel, in an empty place with nothing but what the wheel itself asks for."""
+    """The tests of one package's built wheel and its extras, in an empty place with nothing but what these ask for."""
     member = MEMBERS[name]
     place = Path(session.create_tmp()).resolve()
     shutil.rmtree(place, ignore_errors=True)
     pinned = ("--build-constraints", "requirements/build.txt", "--require-hashes", "--quiet", "--wheel")
     for one in MEMBERS.values():
-        if one.short in ("core", "conformance", name) or one.name in member.tried_with:
+        if one.short in ("core", "conformance", name) or one.name in member.tried_with | member.requires:
             session.run("uv", "build", *pinned, "--out-dir", str(place), one.folder, external=True)
-    session.install("--no-sources", "--find-links", str(place), "--constraint", "requirements/test.txt", member.name)
+    itself = f"{member.name}[{','.join(member.extras)}]" if member.extras else member.name
+    session.install("--no-sources", "--find-links", str(place), "--constraint", "requirements/test.txt", itself)
     installed = session.run("uv", "pip", "list", "--format", "json", silent=True, stderr=None, log=False)
     ours = {found["name"] for found in json.loads(str(installed)) if found["name"].startswith("satchel")}
-    if ours != {"satchel", member.name}:
+    if not ours <= {"satchel", member.name, *member.requires}:
         session.error(f"{member.name} brings {', '.join(sorted(ours))}")
     groups = ["--group", "test", *(f"--group={member.folder}/pyproject.toml:{group}" for group in member.groups)]
     conformance = ("--find-links", str(place), "satchel-conformance[containers]")
