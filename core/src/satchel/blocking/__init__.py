@@ -13,23 +13,38 @@ it is first needed and ends with the process; a process that is forked starts it
 """
 
 from satchel.blocking.assistant import Assistant
+from satchel.blocking.conversations import Conversations, Interrupt
 from satchel.blocking.groups import Parts, SessionGroup
+from satchel.blocking.handlers import Handler, State
 from satchel.blocking.loop import run
+from satchel.blocking.schedulers import StorageScheduler
 from satchel.blocking.scopes import Scope, Scopes
 from satchel.blocking.session import LazySession, Session
 from satchel.blocking.sessions import Sessions
 from satchel.blocking.storage import Storage, open_storage
+from satchel.blocking.turns import Turn
+from satchel.flow import Flow, FlowMap, Place, Places
 
 __all__ = [
     "Assistant",
+    "Conversations",
+    "Flow",
+    "FlowMap",
+    "Handler",
+    "Interrupt",
     "LazySession",
     "Parts",
+    "Place",
+    "Places",
     "Scope",
     "Scopes",
     "Session",
     "SessionGroup",
     "Sessions",
+    "State",
     "Storage",
+    "StorageScheduler",
+    "Turn",
     "open_storage",
     "run",
 ]

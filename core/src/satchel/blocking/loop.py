@@ -3,12 +3,12 @@
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, suppress
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from satchel.errors import SatchelError
 
@@ -63,6 +63,21 @@ if hasattr(os, "register_at_fork"):
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Return what a coroutine returns: for what is made of the `wrapped` storages, on the event loop that is theirs."""
     return _LOOP.run(coroutine)
+
+
+def each(things: AsyncIterator[T]) -> Iterator[T]:
+    """Iterate over what comes asynchronously."""
+    end = object()
+
+    async def following() -> T | object:
+        return await anext(things, end)
+
+    try:
+        while (thing := run(following())) is not end:
+            yield cast("T", thing)
+    finally:
+        if (close := getattr(things, "aclose", None)) is not None:
+            run(close())
 
 
 def run_asking(work: Callable[[Callable[[A], Awaitable[R]]], Coroutine[Any, Any, T]], answer: Callable[[A], R]) -> T:

@@ -1,11 +1,11 @@
 """Storages for blocking callers."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Generic, Self
 
 import satchel
-from satchel.blocking.loop import run
+from satchel.blocking.loop import each, run
 from satchel.errors import ConfigurationError
 from satchel.storage import Change, Record, StorageAdapter, V
 
@@ -72,13 +72,7 @@ class Storage(Generic[V]):
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Iterate over the keys that start with `prefix`, each once, in no particular order."""
-        keys: AsyncIterator[str] = self._method("keys")(prefix)
-        try:
-            while (key := run(_next(keys))) is not None:
-                yield key
-        finally:
-            if (close := getattr(keys, "aclose", None)) is not None:
-                run(close())
+        yield from each(self._method("keys")(prefix))
 
     def read_many(self, keys: Iterable[str]) -> dict[str, V]:
         """Return the values of those `keys` that exist."""
@@ -147,7 +141,3 @@ class Storage(Generic[V]):
 
 async def _awaited(method: Callable[..., Any], *arguments: Any) -> Any:
     return await method(*arguments)
-
-
-async def _next(keys: AsyncIterator[str]) -> str | None:
-    return await anext(keys, None)
