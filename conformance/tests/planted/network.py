@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -15,6 +16,9 @@ from conformance.tests.planted import planted
 from conformance.tests.planted.correct import Correct, Plain, World
 from conformance.tests.planted.wire import Wire
 from satchel import ANY, ConflictError, Expected, Payload, Record, StorageError, StorageUnavailableError
+
+_BEGUN: ContextVar[float] = ContextVar("begun")
+"""When this task began with a request, by its loop's clock."""
 
 
 @planted("R12-outage-has-cause")
@@ -71,9 +75,17 @@ class ListsForEver(Wire):
 
 @planted("R15-too-late")
 class KeepsLateAnswers(Wire):
-    """A connection on which a read was given up is used again, and gives that answer to the next who asks."""
+    """A connection on which a lone read was given up is used again, and gives that answer to the next who asks."""
 
     reading_since = math.inf
+    asking = 0
+
+    async def ask(self, *request: Any) -> Any:
+        self.asking += 1
+        try:
+            return await super().ask(*request)
+        finally:
+            self.asking -= 1
 
     async def get(self, name: str) -> Payload | None:
         self.reading_since = time.monotonic()
@@ -83,7 +95,7 @@ class KeepsLateAnswers(Wire):
             self.reading_since = math.inf
 
     async def hang_up(self) -> None:
-        in_vain = time.monotonic() - self.reading_since >= self._seconds
+        in_vain = self.asking == 1 and time.monotonic() - self.reading_since >= self._seconds
         if self._closed or not (in_vain and isinstance(sys.exception(), asyncio.CancelledError)):
             await super().hang_up()
 
@@ -149,14 +161,20 @@ class WaitsForEachPart(Wire):
         super().__init__(*arguments, **options)
         self.patience, self._seconds = self._seconds, max(3.0, self._seconds)
 
+    async def ask(self, *request: Any) -> Any:
+        _BEGUN.set(asyncio.get_running_loop().time())
+        return await super().ask(*request)
+
     async def line(self, reader: asyncio.StreamReader) -> bytes:
         answer = b""
+        until = _BEGUN.get()  # of the first part, for which others may have been waited, too
         while not answer.endswith(b"\n"):
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout_at(until + self.patience):
                 part = await reader.read(2**16)
             if not part:
                 raise EOFError
             answer += part
+            until = asyncio.get_running_loop().time()
         return answer
 
 
