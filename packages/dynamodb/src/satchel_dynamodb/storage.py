@@ -24,6 +24,7 @@ from satchel.aws import AWS, Backoff, code_of, place_of, take_options, translate
 from satchel.clock import now
 from satchel.settling import together
 from satchel.storage import V
+from satchel_dynamodb.batches import Batches
 from satchel_dynamodb.commits import Cancelled, check
 from satchel_dynamodb.items import ABSENT, ENDED, LISTED, PRESENT, STILL_ENDED, UNCHANGED, Items, is_untyped
 from satchel_dynamodb.objects import Objects
@@ -34,7 +35,6 @@ from satchel_dynamodb.tables import ready, template
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 _BESIDE: Final = {"session_key": 3 * 128 + 1 + 3 * 512, "payload": 0, "version": 64, "expires_at": 10, "remove_at": 9}
 _LARGEST: Final = 400 * 1024 - sum(len(name) + size for name, size in _BESIDE.items())
-_READ_AT_ONCE, _WRITTEN_AT_ONCE = 100, 25  # BatchGetItem and BatchWriteItem take no more
 
 _TABLE: Final = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
 
@@ -95,6 +95,7 @@ class DynamoDBStorage(EncodedStorage[V]):
             max_connections=max_connections,
             timeout=self.timeout,
         )
+        self._batches = Batches(self._aws, table, self.where, self.timeout.total_seconds())
         self._items = Items(untyped=False)
 
     @classmethod
@@ -190,16 +191,8 @@ class DynamoDBStorage(EncodedStorage[V]):
 
     async def get_records(self, names: Sequence[str]) -> dict[str, tuple[Payload, str]]:
         """BatchGetItem, and where a payload is in S3, its object. It is no snapshot; each item is as it was once."""
-        items: list[dict[str, Any]] = []
-        for start in range(0, len(names), _READ_AT_ONCE):
-            keys = [self._key(name)["Key"] for name in names[start : start + _READ_AT_ONCE]]
-            left: Any = {self._table: {"Keys": keys, "ConsistentRead": True}}
-            backoff = Backoff(self.timeout.total_seconds())
-            while left:
-                answer = await self._aws.call("batch_get_item", RequestItems=left, reads=True)
-                items += [item for raw in answer["Responses"][self._table] if (item := self._alive(raw)) is not None]
-                left = answer["UnprocessedKeys"]
-                await self._pause(left, backoff)
+        raw = await self._batches.read([self._key(name)["Key"] for name in names])
+        items = [item for one in raw if (item := self._alive(one)) is not None]
         payloads = await together(self._payload(item) for item in items)
         found: dict[str, tuple[Payload, str]] = {}
         for item, payload in zip(items, payloads, strict=True):
@@ -215,14 +208,14 @@ class DynamoDBStorage(EncodedStorage[V]):
             await together(self.put(name, payload) for name, payload in payloads.items())
         else:
             items = [self._items.typed(await self._item(name, payload)) for name, payload in payloads.items()]
-            await self._write([{"PutRequest": {"Item": item}} for item in items])
+            await self._batches.write([{"PutRequest": {"Item": item}} for item in items])
 
     async def drop_many(self, names: Sequence[str]) -> None:
         """BatchWriteItem, 25 items at a time; where there may be objects, DeleteItem side by side."""
         if self._objects is not None:
             await together(self.drop(name) for name in names)
         else:
-            await self._write([{"DeleteRequest": {"Key": self._key(name)["Key"]}} for name in names])
+            await self._batches.write([{"DeleteRequest": {"Key": self._key(name)["Key"]}} for name in names])
 
     async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
         """TransactWriteItems; again, after a pause, if another transaction was at one of the items."""
@@ -315,20 +308,6 @@ class DynamoDBStorage(EncodedStorage[V]):
             if "LastEvaluatedKey" not in answer:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
-
-    async def _write(self, requests: Sequence[dict[str, Any]]) -> None:
-        for start in range(0, len(requests), _WRITTEN_AT_ONCE):
-            left: Any = {self._table: requests[start : start + _WRITTEN_AT_ONCE]}
-            backoff = Backoff(self.timeout.total_seconds())
-            while left:
-                answer = await self._aws.call("batch_write_item", RequestItems=left)
-                left = answer["UnprocessedItems"]
-                await self._pause(left, backoff)
-
-    async def _pause(self, left: object, backoff: Backoff) -> None:
-        """Wait before the rest of a batch is sent again."""
-        if left and not await backoff.pause():
-            raise StorageUnavailableError(f"{self.where} is asked for more than it gives: a part of a batch is left")
 
     def _if(self, expected: Expected) -> dict[str, Any]:
         if expected is ANY:
