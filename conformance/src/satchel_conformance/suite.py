@@ -102,11 +102,12 @@ class StorageConformance:
         """Hold the storage to one clause."""
         exception = self.exceptions.get(clause.id, "")
         setting = Setting(examples_of(os.environ.get("SATCHEL_PROFILE", "quick")), storage_url, kill_server)
-        for attempt in range(1, _ATTEMPTS + 1):
-            result = asyncio.run(run_clause(clause, storage_factory, self._declared(), setting, exception))
-            if result.status is not Status.FAILED or clause.id not in self.races:
-                break
+        declared, attempt = self._declared(), 1
+        result = asyncio.run(run_clause(clause, storage_factory, declared, setting, exception))
+        while result.status is Status.FAILED and clause.id in self.races and attempt < _ATTEMPTS:
             record_property("satchel_exception", f"{clause.id}, attempt {attempt}: {self.races[clause.id]}")
+            attempt += 1
+            result = asyncio.run(run_clause(clause, storage_factory, declared, setting, exception))
         if result.status is Status.EXCEPTED:
             record_property("satchel_exception", f"{clause.id}: {result.reason}")
             pytest.xfail(result.reason)
