@@ -109,12 +109,23 @@ def _reference(of: str) -> str:
     """The reference of what a module is for; or, after a colon, of the names given."""
     module, _, names = of.partition(":")
     if not names.strip():
-        return f"```{{eval-rst}}\n.. automodule:: {module}\n```"
+        passed_on = ", ".join(_passed_on(module))
+        options = f"\n   :exclude-members: {passed_on}" if passed_on else ""
+        return f"```{{eval-rst}}\n.. automodule:: {module}{options}\n```"
     lines = [f".. currentmodule:: {module}", ""]
     for name in names.split():
         directive = _directive(module, name)
         lines += [f".. {directive}:: {module}.{name}", *["   :show-inheritance:"] * (directive == "autoexception"), ""]
     return "\n".join(["```{eval-rst}", *lines, "```"])
+
+
+def _passed_on(module: str) -> list[str]:
+    """Return the classes that a module only passes on: they are described where they are from."""
+    found = import_module(module)
+    things = {name: getattr(found, name) for name in getattr(found, "__all__", ())}
+    return [
+        name for name, thing in things.items() if isinstance(thing, type) and not thing.__module__.startswith(module)
+    ]
 
 
 def _directive(module: str, name: str) -> str:
