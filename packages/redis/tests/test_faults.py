@@ -65,14 +65,25 @@ async def test_a_storage_survives_a_server_that_dies_and_comes_back(
 async def test_connections_that_the_server_closes_are_replaced_unnoticed(
     redis_restarted_url: str, namespace: str, own: Redis
 ) -> None:
-    url = f"{redis_restarted_url}?client_name={namespace}"
-    async with RedisStorage[Any](url, namespace=namespace) as storage:
+    async with (
+        Redis.from_url(redis_restarted_url, client_name=namespace) as client,
+        RedisStorage[Any](client, namespace=namespace) as storage,
+    ):
         for number in range(5):
             await asyncio.gather(*(storage.write(f"chat:{each}", number) for each in range(10)))
-            for client in await own.client_list():
-                if client["name"] == namespace:
-                    await own.client_kill_filter(_id=client["id"])
+            for each in await own.client_list():
+                if each["name"] == namespace:
+                    await own.client_kill_filter(_id=each["id"])
+            await hear_of_the_end(client)
         assert await storage.read("chat:9") == 4
+
+
+async def hear_of_the_end(client: Redis) -> None:
+    """Wait until each connection has been told that it is closed: a change sent before that is rightly an error."""
+    connections = client.connection_pool._available_connections
+    async with asyncio.timeout(10):
+        while not all(each._reader is None or each._reader.at_eof() for each in connections):
+            await asyncio.sleep(0.001)
 
 
 async def test_a_server_that_does_not_answer_costs_no_more_than_the_timeout(url: str, namespace: str) -> None:
