@@ -1,8 +1,10 @@
 """What a clause works with: an open storage in a namespace of its own, and the means to make more."""
 
 import asyncio
+import os
 import secrets
-import sys
+import signal
+from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -26,6 +28,7 @@ from satchel_conformance.checks import NotApplicable
 from satchel_conformance.declared import Declared
 from satchel_conformance.prefixed import prefixed
 from satchel_conformance.proxy import Proxy, address_in
+from satchel_conformance.worker import program
 
 Factory = Callable[..., Any]
 """Makes a new storage over one and the same backend, or an awaitable of one; takes options such as namespace."""
@@ -113,10 +116,13 @@ class Bench:
             await storage.setup()
         return proxy, cast("Everything", storage)
 
-    async def start(self, job: str, *arguments: object) -> Process:
-        """Start another process that opens the storage by its URL, for a job of `satchel_conformance.worker`."""
-        program = ("-m", "satchel_conformance.worker", self.url, self.namespace, job, *map(str, arguments))
-        process = await asyncio.create_subprocess_exec(sys.executable, *program, stdout=PIPE, stderr=PIPE)
+    async def start(self, job: str, *arguments: object, processes: int) -> Process:
+        """Start processes that open the storage by its URL, for a job of `satchel_conformance.worker`.
+
+        What is returned ends with the last of them, and with 0 if all went well.
+        """
+        command = program(self.url, self.namespace, job, *arguments, processes=processes)
+        process = await create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, start_new_session=True)
         self._stack.push_async_callback(_end, process)
         return process
 
@@ -187,8 +193,11 @@ async def _sweep(storage: Everything) -> None:
 
 
 async def _end(process: Process) -> None:
-    with suppress(ProcessLookupError):
-        process.kill()
+    with suppress(ProcessLookupError):  # of which there are none if all have ended
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
     await process.communicate()
 
 

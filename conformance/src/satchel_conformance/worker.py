@@ -1,6 +1,11 @@
-"""What another process does for a clause: `python -m satchel_conformance.worker URL NAMESPACE JOB ARGUMENT…`."""
+"""What other processes do for a clause: `python -m satchel_conformance.worker PROCESSES URL NAMESPACE JOB ARGUMENT…`.
+
+Each is given its number, from 0, before the job's arguments. Where there is more than one, they are forked when the
+adapter and its driver have been imported, which takes longer than most jobs.
+"""
 
 import asyncio
+import multiprocessing
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -8,6 +13,7 @@ from itertools import count
 from typing import Any
 
 from satchel import ConflictError, LeaseLock, Session, Sessions, open_storage
+from satchel.urls import storage_class
 
 
 async def together(storage: Any, worker: str, workers: str) -> None:
@@ -54,7 +60,7 @@ async def write(storage: Any, writer: str) -> None:
     await storage.write("first", {"writer": writer})
 
 
-async def forever(storage: Any) -> None:
+async def forever(storage: Any, _worker: str) -> None:
     """Write until killed, and print the number of each write once it is acknowledged."""
     for number in count(1):
         await storage.write("last", {"number": number, "pad": str(number) * 2000})
@@ -89,11 +95,23 @@ async def sessions_merge(storage: Any, worker: str, times: str) -> None:
             session.data[worker] = number
 
 
-def run_workers(url: str, namespace: str, job: str, *arguments: object, processes: int) -> list[int]:
-    """Run a job in so many processes at once, each with its number as the first argument; return their exit codes."""
-    program = (sys.executable, "-m", "satchel_conformance.worker", url, namespace, job)
-    running = [subprocess.Popen([*program, str(number), *map(str, arguments)]) for number in range(processes)]
-    return [process.wait() for process in running]
+def program(url: str, namespace: str, job: str, *arguments: object, processes: int) -> list[str]:
+    """Return the command that does a job in so many processes."""
+    return [
+        sys.executable,
+        "-m",
+        "satchel_conformance.worker",
+        str(processes),
+        url,
+        namespace,
+        job,
+        *map(str, arguments),
+    ]
+
+
+def run_workers(url: str, namespace: str, job: str, *arguments: object, processes: int) -> int:
+    """Do a job in so many processes at once, each with its number as the first argument; return how many failed."""
+    return subprocess.run(program(url, namespace, job, *arguments, processes=processes), check=False).returncode
 
 
 JOBS: dict[str, Callable[..., Awaitable[None]]] = {
@@ -107,11 +125,30 @@ JOBS: dict[str, Callable[..., Awaitable[None]]] = {
 }
 
 
-async def main(url: str, namespace: str, job: str, *arguments: str) -> None:
+def do(url: str, namespace: str, job: str, *arguments: str) -> None:
     """Open the storage and do the job."""
-    async with open_storage(url, namespace=namespace) as storage:
-        await JOBS[job](storage, *arguments)
+
+    async def work() -> None:
+        async with open_storage(url, namespace=namespace) as storage:
+            await JOBS[job](storage, *arguments)
+
+    asyncio.run(work())
+
+
+def main(processes: int, url: str, namespace: str, job: str, *arguments: str) -> int:
+    """Do the job in so many processes, and return how many failed."""
+    if processes == 1:
+        do(url, namespace, job, "0", *arguments)
+        return 0
+    storage_class(url)
+    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
+    each = [context.Process(target=do, args=(url, namespace, job, str(n), *arguments)) for n in range(processes)]
+    for process in each:
+        process.start()
+    for process in each:
+        process.join()
+    return sum(process.exitcode != 0 for process in each)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    sys.exit(main(int(sys.argv[1]), *sys.argv[2:]))

@@ -49,13 +49,23 @@ def open_storage(url: str, **options: Any) -> Storage[Any]:
         ConfigurationError: the URL is malformed, its scheme is not installed (the message names the package that
             has it), or an option is not known or not right.
     """
+    return cast("Storage[Any]", storage_class(url).from_url(url, **options))
+
+
+def storage_class(url: str) -> Any:
+    """Import the adapter that has the URL's scheme, and return its class.
+
+    Raises:
+        ConfigurationError: the URL is malformed, or its scheme is not installed (the message names the package that
+            has it).
+    """
     scheme = StorageURL(url).scheme
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     if scheme not in found:
         package = _PACKAGES.get(scheme) or _PACKAGES.get(scheme.removeprefix("grammy+").removeprefix("aiogram+"))
         hint = f"pip install {package}" if package else f"known here: {', '.join(sorted(found))}"
         raise ConfigurationError(f"no storage is installed for {scheme}:// ({hint})")
-    return cast("Storage[Any]", found[scheme].load().from_url(url, **options))
+    return found[scheme].load()
 
 
 class StorageURL:
