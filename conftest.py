@@ -1,7 +1,11 @@
 """What all tests share."""
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 # The same examples each time, however long a busy machine takes for one.
 settings.register_profile("tests", derandomize=True, deadline=None)
@@ -12,3 +16,37 @@ settings.load_profile("tests")
 def anyio_backend() -> str:
     """Tests are coroutines of asyncio, the only event loop that the drivers know."""
     return "asyncio"
+
+
+class TestsOfOneServerStayTogether(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives the tests to workers so that few servers are started: each worker starts those that its tests ask for.
+
+    Of many packages, one worker gets all tests of one. Of one package, the tests of a file stay together, but for the
+    clauses of the suite, which are spread. (Marks of the group, which pytest-xdist has for this, it cannot see any more
+    since pytest 9.2: it writes them into an item's `_nodeid`.)
+    """
+
+    def schedule(self) -> None:
+        """See what there is to distribute, and do it."""
+        self._several = len({_member(nodeid) for nodeid in self._collected()}) > 1
+        super().schedule()
+
+    def _collected(self) -> Iterable[str]:
+        return next(iter(self.registered_collections.values()))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        if self._several and (member := _member(nodeid)).startswith(("packages/", "examples/")):
+            return member
+        return nodeid if file.endswith("test_conformance.py") else file
+
+
+def _member(nodeid: str) -> str:
+    """Return the folder of the package that a test is of."""
+    return "/".join(nodeid.split("/")[:2])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> TestsOfOneServerStayTogether:
+    """Let pytest-xdist distribute tests as they suit this project."""
+    return TestsOfOneServerStayTogether(config, log)

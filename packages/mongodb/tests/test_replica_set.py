@@ -17,8 +17,6 @@ from satchel_conformance.backends import run_in
 from satchel_conformance.servers.mongodb import signal_member
 from satchel_mongodb import MongoDBStorage
 
-pytestmark = pytest.mark.xdist_group("mongodb_set")  # one worker starts the server
-
 KEYS = [f"chat:{number}" for number in range(4)]
 
 

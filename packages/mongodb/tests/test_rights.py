@@ -13,8 +13,6 @@ from pymongo.errors import OperationFailure
 from satchel import ConfigurationError
 from satchel_mongodb import MongoDBStorage
 
-pytestmark = pytest.mark.xdist_group("mongodb_auth")  # one worker starts the server
-
 
 @pytest.fixture
 async def root(mongodb_auth_url: str, namespace: str) -> AsyncIterator[AsyncMongoClient[Any]]:

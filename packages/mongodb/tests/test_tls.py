@@ -12,8 +12,6 @@ from satchel_mongodb import MongoDBStorage
 
 from .conftest import AUTHORITY
 
-pytestmark = pytest.mark.xdist_group("mongodb_tls")  # one worker starts the server
-
 TIMEOUT = timedelta(seconds=1)
 
 

@@ -14,8 +14,6 @@ from satchel_supabase import SupabaseStorage
 
 from .conftest import AUTHORITY, CONTAINERS
 
-pytestmark = pytest.mark.xdist_group("supabase_fragile")
-
 
 @pytest.fixture
 def fragile(supabase_fragile_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
