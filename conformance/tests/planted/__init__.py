@@ -13,7 +13,7 @@ from pkgutil import iter_modules
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from conformance.tests.planted.correct import World
+from conformance.tests.planted.correct import Alone, Correct, Each, World
 from conformance.tests.planted.wire import Wire, running
 from satchel import Capabilities, EncodedStorage, open_storage
 from satchel_conformance import Clause, Result
@@ -114,6 +114,13 @@ def load() -> list[Bug]:
     for module in iter_modules(__path__, __name__ + "."):
         import_module(module.name)
     return BUGS
+
+
+def right() -> list[Bug]:
+    """Return storages with nothing wrong, of every kind that bugs derive from."""
+    network = import_module(f"{__name__}.network")
+    kinds: list[type[EncodedStorage[Any]]] = [Correct, Each, Alone, Wire, network.EachOverWire]
+    return [Bug(kind, (), others=False, declared=kind.capabilities, shared=kind is not Alone) for kind in kinds]
 
 
 def changed(value: Any, change: Callable[[Any], Any], depth: int = 150) -> Any:
