@@ -3,11 +3,11 @@
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from satchel.errors import ConfigurationError, ConflictError, SessionError
 from satchel.keys import show
-from satchel.session import LazySession, Session
+from satchel.session import LazySession, Pending, Session
 from satchel.sessions import Sessions
 from satchel.storage import Batch, Change, Record, Transactional, Versioned, VersionedBatch
 
@@ -215,15 +215,13 @@ async def _commit(storage: Transactional[Any], sessions: list[Session[Any]]) -> 
     """Save the sessions of one storage, all of them or none."""
     deadline = time.monotonic() + min(session.seconds for session in sessions)
     while True:
-        pending = {session.key or "": (session, found) for session in sessions if (found := session.pending())}
+        pending = _pending(sessions)
         if len(pending) < 2:
             for session in sessions:
                 await session.commit()
             return
         try:
-            versions = await storage.commit(
-                {key: Change(found.stored, _version(found.expected)) for key, (_, found) in pending.items()}
-            )
+            versions = await storage.commit(_changes(pending))
         except ConflictError as conflict:
             if time.monotonic() >= deadline:
                 raise
@@ -245,14 +243,12 @@ async def _write(storage: VersionedBatch[Any], sessions: list[Session[Any]]) -> 
     """Save the sessions of one storage, each by itself: those in conflict again, until none is or it takes too long."""
     deadline = time.monotonic() + min(session.seconds for session in sessions)
     while True:
-        pending = {session.key or "": (session, found) for session in sessions if (found := session.pending())}
+        pending = _pending(sessions)
         if len(pending) < 2:
             for session in sessions:
                 await session.commit()
             return
-        versions = await storage.write_records(
-            {key: Change(found.stored, _version(found.expected)) for key, (_, found) in pending.items()}
-        )
+        versions = await storage.write_records(_changes(pending))
         for key, version in versions.items():
             session, found = pending[key]
             session.settle(found, version)
@@ -270,6 +266,10 @@ async def _write(storage: VersionedBatch[Any], sessions: list[Session[Any]]) -> 
             await session.meet(records.get(session.key or ""), conflict)
 
 
-def _version(expected: Any) -> str | None:
-    found: str | None = expected
-    return found
+def _pending(sessions: Iterable[Session[Any]]) -> dict[str, tuple[Session[Any], Pending[Any]]]:
+    """Return the sessions that there is something to save of, by key, and what."""
+    return {session.key or "": (session, found) for session in sessions if (found := session.pending())}
+
+
+def _changes(pending: Mapping[str, tuple[Session[Any], Pending[Any]]]) -> dict[str, Change[Any]]:
+    return {key: Change(found.stored, cast("str | None", found.expected)) for key, (_, found) in pending.items()}
