@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from satchel import Capabilities, MemoryStorage
+from satchel import Capabilities, MemoryStorage, StorageUnavailableError
 from satchel.codecs import JSON
 from satchel.keys import check_key
 from satchel_conformance import Report, Result, Status, validate
@@ -55,6 +55,15 @@ def test_a_key_is_refused_by_the_storage_itself_also_behind_a_prefix() -> None:
     report = _validate(lambda: TakesAll({}), shared=False, clauses=["R4-refuses-*"])
 
     assert [result.status for result in report.results] == [Status.FAILED] * 4
+
+
+def test_a_server_that_is_not_there_is_said_once_and_not_for_every_clause() -> None:
+    class Away(MemoryStorage[Any]):
+        async def open(self) -> None:
+            raise StorageUnavailableError("away:// cannot be reached")
+
+    with pytest.raises(StorageUnavailableError, match="cannot be reached"):
+        _validate(Away)
 
 
 def test_a_factory_may_be_async() -> None:

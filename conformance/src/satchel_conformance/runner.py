@@ -64,6 +64,7 @@ async def validate(
 
     Raises:
         ValueError: `clauses`, `exceptions` or `profile` name one that is not there, or an exception gives no reason.
+        SatchelError: the storage cannot be opened: there is no such server, or it lets nobody in.
     """
     url = storage if isinstance(storage, str) else ""
     factory: Factory = partial(open_storage, storage) if isinstance(storage, str) else storage
@@ -150,12 +151,16 @@ def _without_password(url: str) -> str:
 
 
 async def _meet(factory: Factory) -> tuple[str, Capabilities | None]:
-    """Return the storage's name and what it declares itself."""
+    """Return the storage's name, and what it declares itself once it knows its server."""
     made: Any = factory()
     storage = await made if isawaitable(made) else made
-    capabilities = getattr(storage, "capabilities", None)
-    if isinstance(storage, Lifecycle):
-        await storage.aclose()
+    try:
+        if isinstance(storage, Lifecycle):
+            await storage.setup()
+        capabilities = getattr(storage, "capabilities", None)
+    finally:
+        if isinstance(storage, Lifecycle):
+            await storage.aclose()
     return type(storage).__name__, capabilities if isinstance(capabilities, Capabilities) else None
 
 

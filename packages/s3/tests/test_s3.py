@@ -28,6 +28,7 @@ from satchel import (
     open_storage,
 )
 from satchel.keys import escape
+from satchel_conformance import Status, validate
 from satchel_conformance.front import Front
 from satchel_conformance.worker import run_workers
 from satchel_s3 import S3Storage
@@ -244,6 +245,12 @@ async def test_a_server_that_ignores_the_conditions_of_deletes_says_so(
         with pytest.raises(ConfigurationError, match="does not heed the conditions of deletes"):
             await storage.delete_versioned("chat:1", version)
         assert await storage.read("chat:1") == 1
+
+
+async def test_the_suite_goes_by_what_the_server_was_found_to_heed(ceph_url: str) -> None:
+    report = await validate(ceph_url, clauses=["R0-capabilities-agree", "R0-conditional-delete-undeclared"])
+    assert report.ok, report.summary()
+    assert report.counts[Status.PASSED] == 2
 
 
 async def test_trying_out_the_conditions_leaves_nothing(url: str, namespace: str, raw: Any) -> None:
