@@ -6,7 +6,7 @@ import secrets
 import signal
 from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from inspect import Parameter, isawaitable, signature
@@ -188,8 +188,13 @@ async def _sweep(storage: Everything) -> None:
         if isinstance(storage, Batch):  # a thousand deletes, one by one, take a server seconds
             await storage.delete_many(keys)
         else:
-            for key in keys:
-                await storage.delete(key)
+            left = iter(keys)
+            await asyncio.gather(*(_delete(storage, left) for _ in range(16)))
+
+
+async def _delete(storage: Everything, keys: Iterator[str]) -> None:
+    for key in keys:
+        await storage.delete(key)
 
 
 async def _end(process: Process) -> None:

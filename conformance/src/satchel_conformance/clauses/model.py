@@ -63,9 +63,9 @@ async def _run(bench: Bench, storages: Any, kind: "type[_Model]", share: int = 2
         raise ClauseFailure("no call of the sequence to raise", f"{type(error).__name__}: {error}") from error
 
 
-_keys_used: Final = ("a", "A", "a:b", "é", "e\u0301", "a%3Ab")
-_keys = st.sampled_from(_keys_used)
-_few = st.sampled_from(_keys_used[:2])  # where the history of one key is what matters
+_KEYS: Final = ("a", "A", "a:b", "é", "e\u0301", "a%3Ab")
+_keys = st.sampled_from(_KEYS)
+_few = st.sampled_from(_KEYS[:2])  # where the history of one key is what matters
 _who = st.sampled_from(["one", "two", "other"])
 _values: st.SearchStrategy[Any] = st.sampled_from((0, 1, 2, "", "text", [], [1], {}, {"a": 1}))
 """Few, so that they come again: what values there may be is for other clauses."""
@@ -88,10 +88,13 @@ class _Model(RuleBasedStateMachine):
         self.bench = bench
         self.storages = storages
         self.dicts: dict[str, dict[str, Any]] = {name: {} for _, name in storages.values()}
+        self.used: dict[str, set[str]] = {name: set() for name in self.dicts}
         self.lines: list[str] = []
 
     def teardown(self) -> None:
-        self.run(_cleared(self.storages, _keys_used))
+        for storage, name in self.storages.values():
+            self.run(_cleared(storage, self.used[name]))
+            self.used[name] = set()
 
     def storage(self, who: str) -> Everything:
         return self.storages.get(who, self.storages["one"])[0]
@@ -102,6 +105,8 @@ class _Model(RuleBasedStateMachine):
     def do(self, who: str, call: str, *arguments: Any) -> Any:
         who = who if who in self.storages else "one"
         self.lines.append(f"await {who}.{call}({', '.join(map(repr, arguments))})")
+        keys = arguments[0]
+        self.used[self.storages[who][1]].update([keys] if isinstance(keys, str) else keys)
         return self.run(_called(self.storage(who), call, arguments))
 
     def fail(self, expected: str, happened: str) -> NoReturn:
@@ -283,7 +288,5 @@ async def _listed(storage: Everything) -> list[str]:
     return sorted([key async for key in storage.keys()])
 
 
-async def _cleared(storages: dict[str, tuple[Everything, str]], keys: tuple[str, ...]) -> None:
-    for storage, _ in storages.values():
-        for key in keys:
-            await storage.delete(key)
+async def _cleared(storage: Everything, keys: set[str]) -> None:
+    await asyncio.gather(*(storage.delete(key) for key in keys))
