@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import os
 from collections.abc import Iterable
 
 import pytest
@@ -50,3 +51,9 @@ def _member(nodeid: str) -> str:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> TestsOfOneServerStayTogether:
     """Let pytest-xdist distribute tests as they suit this project."""
     return TestsOfOneServerStayTogether(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run one worker more than there are processors, for the times when others wait for a server."""
+    return (os.cpu_count() or 1) + 1
