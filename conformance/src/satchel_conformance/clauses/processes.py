@@ -102,7 +102,7 @@ async def killed_server(bench: Bench) -> None:
         for _ in range(2):
             await go_on(100)
             await bench.kill_server()
-        await go_on(8)
+        await go_on(24)  # more than the eight answers that may have been on their way when the server died
         over = True
     storage = await bench.another()
     for writer, number in acknowledged:
