@@ -5,11 +5,10 @@ from contextlib import redirect_stderr, redirect_stdout
 from math import nan
 from typing import Any
 
-from satchel import ConflictError, CorruptValueError, SatchelError, StorageError, StorageUnavailableError
+from satchel import ConflictError, CorruptValueError, StorageError
 from satchel.codecs import JSONCodec
 from satchel_conformance.bench import Bench
 from satchel_conformance.checks import NotApplicable, expect, expect_error, outcome
-from satchel_conformance.proxy import Refuse
 from satchel_conformance.registry import clause
 
 _SECRET = "s3cret-4711"
@@ -92,23 +91,6 @@ async def one_tree(bench: Bench) -> None:
         result = await outcome(call(), Exception)
         ours = not isinstance(result, Exception) or isinstance(result, StorageError)
         expect(ours, "a call with a bad key or value raises a StorageError, if any", type(result).__name__)
-
-
-@clause("R12-outage-has-cause", "network")
-async def outage_has_cause(bench: Bench) -> None:
-    """What is raised in an outage has the driver's exception, or the time-out, as its cause."""
-    proxy, storage = await bench.behind_proxy()
-    await storage.write("key", 1)
-    proxy.arm(Refuse())
-    error: object = await outcome(storage.read("key"), StorageUnavailableError)
-    if not isinstance(error, StorageUnavailableError):
-        raise NotApplicable("a refused connection raises no StorageUnavailableError")
-    cause = error.__cause__
-    expect(
-        isinstance(cause, Exception) and not isinstance(cause, SatchelError),
-        "the __cause__ of the error is the driver's exception",
-        "there is none" if cause is None else type(cause).__name__,
-    )
 
 
 @clause("R16-quiet")

@@ -1,4 +1,4 @@
-"""R1, R9 and R15: what a storage does when the network, or its server, does not do its part."""
+"""R1, R9, R12 and R15: what a storage does when the network, or its server, does not do its part."""
 
 import asyncio
 import time
@@ -7,9 +7,9 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from satchel import StorageUnavailableError
+from satchel import SatchelError, StorageUnavailableError
 from satchel_conformance.bench import Bench, Everything
-from satchel_conformance.checks import expect, expect_same, outcome, shown
+from satchel_conformance.checks import NotApplicable, expect, expect_same, outcome, shown
 from satchel_conformance.proxy import BlackHole, Cut, Delay, Drip, Fault, Proxy, Refuse, Truncate
 from satchel_conformance.registry import clause
 
@@ -90,6 +90,22 @@ async def _outage(bench: Bench, fault: Fault, how: str) -> None:
 async def refused(bench: Bench) -> None:
     """While the server refuses connections, every call raises StorageUnavailableError in time; afterwards all works."""
     await _outage(bench, Refuse(), "connections are refused")
+
+
+@clause("R12-outage-has-cause", "network")
+async def outage_has_cause(bench: Bench) -> None:
+    """What is raised in an outage has the driver's exception, or the time-out, as its cause."""
+    proxy, storage = await _behind(bench)
+    proxy.arm(Refuse())
+    error: object = await outcome(storage.read("key"), StorageUnavailableError)
+    if not isinstance(error, StorageUnavailableError):
+        raise NotApplicable("a refused connection raises no StorageUnavailableError")
+    cause = error.__cause__
+    expect(
+        isinstance(cause, Exception) and not isinstance(cause, SatchelError),
+        "the __cause__ of the error is the driver's exception",
+        "there is none" if cause is None else type(cause).__name__,
+    )
 
 
 @clause("R15-silent", "network")
