@@ -25,7 +25,7 @@ Results = Mapping[str, list[Result]]
 @pytest.fixture(scope="module")
 def results(request: pytest.FixtureRequest) -> Results:
     """What came of the clauses, for each storage that is to be tested: most of the time goes by in waiting."""
-    chosen = {item.callspec.id for item in request.session.items if hasattr(item, "callspec")}
+    chosen = {spec.id for item in request.session.items if (spec := getattr(item, "callspec", None))}
     tries: list[Try] = [(storage.name, [rule]) for storage in RIGHT for rule in RULES if storage.name in chosen]
     tries += [(bug.name, bug.caught_by) for bug in BUGS if bug.name in chosen]
     found: dict[str, list[Result]] = defaultdict(list)
