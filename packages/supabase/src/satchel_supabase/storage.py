@@ -1,11 +1,13 @@
 """Sessions in Supabase: a row per session, written by functions of the database that its data API calls."""
 
+import asyncio
 import binascii
 import hashlib
 import logging
 import re
 from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
@@ -104,6 +106,8 @@ class SupabaseStorage(EncodedStorage[V]):
             self._table = word("table", TABLE if table is None else table)
             self._schema = word("the schema of the client", client.options.schema)
             project = str(client.supabase_url).rstrip("/")
+        # httpx looks at all that wait for a connection whenever one is free: with many, longer than requests take.
+        self._slots = asyncio.Semaphore(self._target.max_connections) if self._target else nullcontext()
         super().__init__(where=f"{where(project)}/{self._table}", **options)
 
     @classmethod
@@ -261,7 +265,8 @@ class SupabaseStorage(EncodedStorage[V]):
         """
         if (client := self._given or self._own) is None:
             raise StorageClosedError(f"{self!r} is closed")
-        answer: Any = (await client.rpc(f"{self._table}_{function}", arguments).execute()).data
+        async with self._slots:
+            answer: Any = (await client.rpc(f"{self._table}_{function}", arguments).execute()).data
         if not isinstance(answer, kind):  # a page of somebody else's, or nothing
             raise ConfigurationError(f"{self.where} does not answer as a data API of Supabase: is its URL right?")
         return answer
