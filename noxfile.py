@@ -186,7 +186,8 @@ def scoreboard(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure: everything, or what is named: `nox -s bench -- drivers --quick`; see benchmarks/README.md."""
     install(session, "bench", MEMBERS)
-    provide(session, ["redis", "postgres", "mongo"])
+    places = ("redis", "postgres", "mongodb", "dynamodb", "s3", "firestore", "supabase")
+    provide(session, dict.fromkeys(image for name in places for image in MEMBERS[name].images))
     if shutil.which("npm"):  # for grammY, which is left out else
         folder = "benchmarks/peers/node"
         session.run_install(

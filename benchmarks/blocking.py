@@ -17,7 +17,7 @@ from typing import Any, Final
 import redis
 
 from benchmarks.measuring import Contender, Row, compare, in_tasks, in_threads, machine, table
-from satchel import Sessions, Storage, blocking, open_storage
+from satchel import Sessions, Storage, blocking, flow, open_storage
 from satchel_conformance.backends import BackendMissing
 from satchel_conformance.servers.redis import REDIS
 
@@ -89,6 +89,17 @@ def ours(url: str, stack: ExitStack) -> list[Contender]:
         async with sessions.open(f"chat:{number}") as one:
             one.data["n"] += 1
 
+    async def ask(turn: flow.Turn[Any]) -> None:
+        turn.data["n"] += 1
+
+    orders = flow.FlowMap(flow.Flow("order", flow.State("ask", ask)))
+    conversations = flow.Conversations(
+        orders, Sessions(storage, initial=lambda: dict(SESSION), prefix="flow:"), start="order"
+    )
+
+    async def state(number: int) -> None:
+        await conversations.handle(f"chat:{number}")
+
     blocked: blocking.Storage[Any] = stack.enter_context(blocking.open_storage(url.format("blocking")))
     blocking_sessions = blocking.Sessions[Any](blocked, initial=lambda: dict(SESSION), prefix="session:")
 
@@ -101,11 +112,23 @@ def ours(url: str, stack: ExitStack) -> list[Contender]:
         with blocking_sessions.open(f"chat:{number}") as one:
             one.data["n"] += 1
 
+    def blocking_ask(turn: blocking.Turn[Any]) -> None:
+        turn.data["n"] += 1
+
+    blocking_orders = blocking.FlowMap(blocking.Flow("order", blocking.State("ask", blocking_ask)))
+    flow_sessions = blocking.Sessions[Any](blocked, initial=lambda: dict(SESSION), prefix="flow:")
+    blocking_conversations = blocking.Conversations(blocking_orders, flow_sessions, start="order")
+
+    def blocking_state(number: int) -> None:
+        blocking_conversations.handle(f"chat:{number}")
+
     return [
         Contender("read and write, asynchronous", in_tasks(loop, read_and_write)),
         Contender("read and write, blocking", in_threads(blocking_read_and_write)),
         Contender("a session, asynchronous", in_tasks(loop, session)),
         Contender("a session, blocking", in_threads(blocking_session)),
+        Contender("a state of a flow, asynchronous", in_tasks(loop, state)),
+        Contender("a state of a flow, blocking", in_threads(blocking_state)),
     ]
 
 
@@ -135,8 +158,9 @@ def main() -> None:
 
 def in_short(backend: str, rows: Sequence[Row]) -> Iterator[str]:
     """Say what the facade costs against the asynchronous names, and against the driver."""
-    driver, storage, blocking_storage, session, blocking_session = rows
-    for what, mine, its in (("read and write", blocking_storage, storage), ("a session", blocking_session, session)):
+    driver, *rest = rows
+    for its, mine in zip(rest[::2], rest[1::2], strict=True):
+        what = its.name.partition(",")[0]
         for base in (its, driver):
             more, longer = mine.against(base)
             beside = "asynchronous" if base is its else base.name

@@ -6,8 +6,9 @@ from contextlib import ExitStack
 from typing import Any
 
 from benchmarks.measuring import Contender, compare, figures, in_tasks
+from benchmarks.places import PLACES, Place
 from benchmarks.report import Setting, Table, session_of
-from benchmarks.stores import PLACES, Driver, Place
+from benchmarks.stores import Driver
 from satchel import Storage
 
 NOTE = (

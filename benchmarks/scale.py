@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, Final
 
+from benchmarks.places import PLACES
 from benchmarks.report import Setting, Table, session_of
-from benchmarks.stores import PLACES
 from satchel import open_storage
 
 MOST: Final = {"memory": 1_000_000, "sqlite": 100_000, "redis": 100_000, "postgres": 100_000, "mongodb": 100_000}

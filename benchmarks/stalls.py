@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from time import perf_counter
 from typing import Any, Final
 
+from benchmarks.places import PLACES, Place
 from benchmarks.report import Setting, Table, session_of
-from benchmarks.stores import PLACES, Place
 
 TASKS: Final = 256
 BEAT: Final = 0.001

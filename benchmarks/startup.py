@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, Final
 
+from benchmarks.places import PLACES
 from benchmarks.report import Setting, Table
-from benchmarks.stores import PLACES
 
 BARE: Final = "bare Python"
 FIRST: Final = """

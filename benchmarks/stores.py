@@ -12,12 +12,12 @@ import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any
 
 import psycopg_pool
 import pymongo
@@ -25,10 +25,6 @@ import redis.asyncio
 from pymongo.write_concern import WriteConcern
 
 from satchel import Storage, open_storage
-from satchel_conformance.backends import Backend
-from satchel_conformance.servers.mongodb import MONGODB
-from satchel_conformance.servers.postgres import POSTGRES
-from satchel_conformance.servers.redis import REDIS
 
 
 @dataclass(frozen=True)
@@ -38,9 +34,6 @@ class Driver:
     name: str
     read: Callable[[str], Awaitable[Any]]
     write: Callable[[str, Any], Awaitable[Any]]
-
-
-Opened = AbstractAsyncContextManager[tuple[Driver, Storage[Any]]]
 
 
 @asynccontextmanager
@@ -177,31 +170,6 @@ async def mongodb(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
             yield Driver("pymongo", read, write), storage
         await records.drop()
         await client["satchel"].drop_collection(f"{collection}_ours")
-
-
-@dataclass(frozen=True)
-class Place:
-    """A backend, as it is measured.
-
-    Attributes:
-        opened: opens the driver and the storage, given the server's URL.
-        server: which one; None if it needs none.
-        most: how many workers it makes sense to have.
-    """
-
-    opened: Callable[[str], Opened]
-    server: Backend | None = None
-    most: int = 256
-
-
-PLACES: Final = {
-    "memory": Place(memory, most=1),  # nothing there ever waits
-    "sqlite": Place(sqlite),
-    "file": Place(file),
-    "redis": Place(redis_py, REDIS),
-    "postgres": Place(psycopg, POSTGRES),
-    "mongodb": Place(mongodb, MONGODB),
-}
 
 
 def roomy(url: str) -> str:

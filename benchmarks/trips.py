@@ -5,8 +5,8 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
+from benchmarks.places import PLACES
 from benchmarks.report import Setting, Table, session_of
-from benchmarks.stores import PLACES
 from satchel import SessionGroup, Sessions, Storage, open_storage
 from satchel_conformance.proxy import Proxy, address_in
 

@@ -25,10 +25,12 @@ def test_the_blocking_facade_is_measured_beside_the_driver_and_the_asynchronous_
             "read and write, blocking",
             "a session, asynchronous",
             "a session, blocking",
+            "a state of a flow, asynchronous",
+            "a state of a flow, blocking",
         )
     ]
     short = re.findall(r"^sqlite, \d at once, .*: blocking against (\w+): [\d.]+ of the", done.stdout, re.MULTILINE)
-    assert short == ["asynchronous", "sqlite3"] * 4
+    assert short == ["asynchronous", "sqlite3"] * 6
     for name, _, rate_ratio, p50_ratio, rate, p50, p99 in rows:
         if name == "sqlite3":
             assert (rate_ratio, p50_ratio) == ("1.00", "1.00")

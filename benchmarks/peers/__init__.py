@@ -11,8 +11,8 @@ from typing import Any, Final
 from benchmarks.measuring import Contender, compare, figures, in_tasks
 from benchmarks.peers.node import Grammy, grammy
 from benchmarks.peers.rivals import OPENERS, Rival, namespace, opened
+from benchmarks.places import PLACES
 from benchmarks.report import Setting, Table
-from benchmarks.stores import PLACES
 
 CONTENDED: Final = 1000
 AT_ONCE: Final = 16
