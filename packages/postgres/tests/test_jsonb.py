@@ -1,6 +1,7 @@
 """payload_jsonb: sessions for queries and indexes; what jsonb cannot hold is refused, and nothing is changed."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -10,6 +11,7 @@ from satchel import Codec, ConfigurationError, ConflictError, UnsupportedValueEr
 from satchel_conformance import validate
 from satchel_postgres import PostgresStorage
 
+README = Path(__file__).parents[1] / "README.md"
 _HAVE_NUL: tuple[str, ...] = ("R2-nul", "R2-any-value", "R2-any-value-batch")
 
 
@@ -78,10 +80,14 @@ async def test_the_worst_of_the_longest_values_there_can_be_has_room(url: str) -
         assert await storage.read("chat:1") == value
 
 
-async def test_sessions_are_found_by_what_is_in_them(url: str, table: str, raw: psycopg.AsyncConnection[Any]) -> None:
+async def test_sessions_are_found_by_what_is_in_them_as_the_readme_says(
+    url: str, table: str, raw: psycopg.AsyncConnection[Any]
+) -> None:
     async with PostgresStorage[Any](url) as storage:
         await storage.write_many({"chat:1": {"cart": {"pizza": 2}}, "chat:2": {"cart": {}}})
-    query = f"""SELECT key FROM {table} WHERE payload_jsonb @> '{{"cart": {{"pizza": 2}}}}'"""
+    statements = README.read_text().partition("```sql\n")[2].partition("```")[0].replace("satchel_sessions", table)
+    index, query = statements.strip().splitlines()
+    await raw.execute(index.encode())
     assert await (await raw.execute(query.encode())).fetchall() == [("satchel:chat:1",)]
 
 
