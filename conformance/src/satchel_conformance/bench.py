@@ -74,6 +74,7 @@ class Bench:
         self.namespace = "t" + secrets.token_hex(PREFIX // 2 - 1) + "z"
         self._factory = factory
         self._stack = stack
+        self._swept: set[str] = set()
 
     async def another(self, namespace: str = "", **options: Any) -> Everything:
         """Open one more storage: in the bench's own namespace, or in one whose name goes on with `namespace`."""
@@ -81,8 +82,21 @@ class Bench:
         if isinstance(storage, Lifecycle):
             await storage.setup()
         if self.capabilities.listing:
-            self._stack.push_async_callback(_sweep, storage)
+            self._stack.push_async_callback(self._sweep, storage, namespace)
         return storage
+
+    async def _sweep(self, storage: Everything, namespace: str) -> None:
+        """Leave nothing behind on a server that others use too; one storage does so for all of a namespace."""
+        if namespace in self._swept:
+            return
+        with suppress(Exception):  # it may be closed, and what keys() and delete() do wrong is for their clauses to say
+            keys = [key async for key in storage.keys()]
+            if isinstance(storage, Batch):  # a thousand deletes, one by one, take a server seconds
+                await storage.delete_many(keys)
+            else:
+                left = iter(keys)
+                await asyncio.gather(*(_delete(storage, left) for _ in range(16)))
+            self._swept.add(namespace)
 
     async def make(self, namespace: str = "", **options: Any) -> Everything:
         """Make one more storage as `another` does, but leave it to the clause to open it.
@@ -179,17 +193,6 @@ async def open_bench(
         bench = Bench(factory, declared, setting, stack)
         bench.storage = await (bench.another() if opened else bench.make())
         yield bench
-
-
-async def _sweep(storage: Everything) -> None:
-    """Leave nothing behind on a server that others use too."""
-    with suppress(Exception):  # it may be closed, and what keys() and delete() do wrong is for their own clauses to say
-        keys = [key async for key in storage.keys()]
-        if isinstance(storage, Batch):  # a thousand deletes, one by one, take a server seconds
-            await storage.delete_many(keys)
-        else:
-            left = iter(keys)
-            await asyncio.gather(*(_delete(storage, left) for _ in range(16)))
 
 
 async def _delete(storage: Everything, keys: Iterator[str]) -> None:
