@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -36,18 +38,24 @@ def draw(tables: Sequence[Table], caption: str, file: Path) -> None:
 def _draw(panel: Axes, table: Table) -> None:
     bars = _bars(table)
     names = list(bars)
-    ours = ["#2a6f97" if ":" not in name.split(" (")[0] else "#b0b0b0" for name in names]
-    drawn = panel.barh(range(len(names)), list(bars.values()), color=ours)
+    others = [":" in row[""] or (table.question == "peers" and "Satchel" not in row[""]) for row in _kept(table)]
+    drawn = panel.barh(
+        range(len(names)), list(bars.values()), color=["#b0b0b0" if one else "#2a6f97" for one in others]
+    )
     panel.bar_label(drawn, fmt="%.2f", padding=2)
     panel.set_yticks(range(len(names)), names)
     panel.invert_yaxis()
     panel.axvline(1, color="black", linewidth=0.8)
     panel.set_xlim(0, 1.15 * max(1.2, *bars.values()))
-    panel.set_title(table.title, loc="left", fontweight="bold")
+    panel.set_title(fill(table.title, 30), loc="left", fontweight="bold")
     panel.spines[["top", "right"]].set_visible(False)
 
 
 def _bars(table: Table) -> dict[str, float]:
-    """Return the ratios by what is measured; what is compared with itself is no bar."""
-    kept = [row for row in table.rows if row[COLUMN] != 1 or ":" not in row[""]]
-    return {f"{row['']} ({row.get('bytes', 400)} B, ×{row['workers']})": row[COLUMN] for row in kept}
+    """Return the ratios by what is measured."""
+    return {f"{row['']} ({row.get('bytes', 400)} B, ×{row['workers']})": row[COLUMN] for row in _kept(table)}
+
+
+def _kept(table: Table) -> list[dict[str, Any]]:
+    """Return the rows that have a bar: what is compared with itself has none."""
+    return [row for row in table.rows if row[COLUMN] != 1 or ":" not in row[""]]
