@@ -394,12 +394,14 @@ class SyncsLater(Correct):
 
 @planted("R14-setup-of-processes")
 class BelongsToCreator(Wire):
-    """What a process has set up can be used by that process and its children only."""
+    """What a process has set up can be used by that process and those that it starts only."""
 
     async def open(self) -> None:
         await self.ask("put", self._prefix[:-1] + "/creator", str(os.getpid()), None, None)
-        if await self.ask("get", self._prefix[:-1] + "/creator") not in (str(os.getpid()), str(os.getppid())):
+        family = {*os.environ.get("PLANTED_FAMILY", "").split(), str(os.getpid())}  # which those that it starts inherit
+        if await self.ask("get", self._prefix[:-1] + "/creator") not in family:
             raise PermissionError
+        os.environ["PLANTED_FAMILY"] = " ".join(family)
 
 
 @planted("R9-killed-writer")

@@ -9,6 +9,7 @@ from satchel_conformance.checks import expect, expect_same, shown
 from satchel_conformance.registry import clause
 
 _BATCH: Final = 100
+_VALUE: Final = "there"
 
 
 async def write_all(storage: Everything, keys: Iterable[str]) -> None:
@@ -17,7 +18,7 @@ async def write_all(storage: Everything, keys: Iterable[str]) -> None:
 
     async def write() -> None:
         for key in left:
-            await storage.write(key, 1)
+            await storage.write(key, _VALUE)
 
     await asyncio.gather(*(write() for _ in range(16)))
 
@@ -29,7 +30,7 @@ async def _fill(bench: Bench, keys: Iterable[str]) -> None:
         await write_all(bench.storage, left)
         return
     for start in range(0, len(left), _BATCH):
-        await bench.storage.write_many(dict.fromkeys(left[start : start + _BATCH], 1))
+        await bench.storage.write_many(dict.fromkeys(left[start : start + _BATCH], _VALUE))
 
 
 async def _listed(bench: Bench, prefix: str = "") -> list[str]:
@@ -168,7 +169,7 @@ async def can_stop(bench: Bench) -> None:
     expect(
         listed == (keys, keys), "two listings side by side are complete", f"{len(listed[0])} and {len(listed[1])} keys"
     )
-    expect_same(await bench.storage.read("key:1"), 1, "read after listings were left")
+    expect_same(await bench.storage.read("key:1"), _VALUE, "read after listings were left")
 
 
 @clause("R0-listing-during-writes", "listing")

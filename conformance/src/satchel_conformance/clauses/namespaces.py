@@ -9,11 +9,11 @@ from satchel_conformance.registry import clause
 async def _apart(bench: Bench, *places: tuple[str, str]) -> None:
     """See that places, each a namespace and a key, are records of their own, to write, to read and to delete."""
     storages = {namespace: await bench.another(namespace) for namespace, _ in places}
-    for number, (namespace, key) in enumerate(places):
+    for number, (namespace, key) in enumerate(places, 1):
         expect_same(await storages[namespace].read(key), None, f"read before it is written: {_shown(namespace, key)}")
         await storages[namespace].write(key, number)
     for deleted, (namespace, key) in enumerate(places):
-        for number, (other, its_key) in enumerate(places[deleted:], deleted):
+        for number, (other, its_key) in enumerate(places[deleted:], deleted + 1):
             found = await storages[other].read(its_key)
             expect_same(found, number, f"read when all were written and {deleted} deleted: {_shown(other, its_key)}")
         await storages[namespace].delete(key)
