@@ -19,7 +19,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class TestsOfOneServerStayTogether(LoadScopeScheduling):  # type: ignore[misc]
+class ByServer(LoadScopeScheduling):  # type: ignore[misc]
     """Gives the tests to workers so that few servers are started: each worker starts those that its tests ask for.
 
     Of many packages, one worker gets all tests of one. Of one package, the tests of a file stay together, but for the
@@ -48,9 +48,9 @@ def _member(nodeid: str) -> str:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> TestsOfOneServerStayTogether:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByServer:
     """Let pytest-xdist distribute tests as they suit this project."""
-    return TestsOfOneServerStayTogether(config, log)
+    return ByServer(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,11 +5,11 @@ adapter and its driver have been imported, which takes longer than most jobs.
 """
 
 import asyncio
-import multiprocessing
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from itertools import count
+from multiprocessing import Process, set_start_method
 from typing import Any
 
 from satchel import ConflictError, LeaseLock, Session, Sessions, open_storage
@@ -97,16 +97,8 @@ async def sessions_merge(storage: Any, worker: str, times: str) -> None:
 
 def program(url: str, namespace: str, job: str, *arguments: object, processes: int) -> list[str]:
     """Return the command that does a job in so many processes."""
-    return [
-        sys.executable,
-        "-m",
-        "satchel_conformance.worker",
-        str(processes),
-        url,
-        namespace,
-        job,
-        *map(str, arguments),
-    ]
+    given = map(str, (processes, url, namespace, job, *arguments))
+    return [sys.executable, "-m", "satchel_conformance.worker", *given]
 
 
 def run_workers(url: str, namespace: str, job: str, *arguments: object, processes: int) -> int:
@@ -141,8 +133,8 @@ def main(processes: int, url: str, namespace: str, job: str, *arguments: str) ->
         do(url, namespace, job, "0", *arguments)
         return 0
     storage_class(url)
-    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
-    each = [context.Process(target=do, args=(url, namespace, job, str(n), *arguments)) for n in range(processes)]
+    set_start_method("fork" if sys.platform == "linux" else "spawn")  # elsewhere to fork is not safe
+    each = [Process(target=do, args=(url, namespace, job, str(n), *arguments)) for n in range(processes)]
     for process in each:
         process.start()
     for process in each:
