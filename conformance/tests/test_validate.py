@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ from satchel import Capabilities, MemoryStorage, StorageUnavailableError
 from satchel.codecs import JSON
 from satchel.keys import check_key
 from satchel_conformance import Report, Result, Status, validate
+
+README = Path(__file__).parents[1] / "README.md"
 
 
 class Minimal:
@@ -120,14 +124,26 @@ def test_a_search_that_takes_too_long_leaves_no_thread(clause: str, monkeypatch:
     assert time.monotonic() - start < 30
 
 
+class Folds(Minimal):
+    """Takes keys that differ in case for the same."""
+
+    async def read(self, key: str) -> Any:
+        return await super().read(key.lower() if isinstance(key, str) else key)
+
+    async def write(self, key: str, value: Any) -> None:
+        await super().write(key.lower() if isinstance(key, str) else key, value)
+
+
+def test_a_failure_reads_as_the_readme_shows() -> None:
+    shown = README.read_text().partition("```text\n")[2].partition("```")[0]
+
+    [result] = _validate(lambda: Folds({}), clauses=["R4-injective-case"]).results
+
+    line = re.compile(r"(?<=\.py:)\d+")
+    assert line.sub("…", result.explain("MODULE:FACTORY")).strip() == line.sub("…", shown).strip()
+
+
 def test_an_exception_is_in_the_report_and_does_not_fail_it() -> None:
-    class Folds(Minimal):
-        async def read(self, key: str) -> Any:
-            return await super().read(key.lower() if isinstance(key, str) else key)
-
-        async def write(self, key: str, value: Any) -> None:
-            await super().write(key.lower() if isinstance(key, str) else key, value)
-
     records: dict[str, bytes] = {}
     excepted = {"R4-injective-case": "the backend folds case"}
 

@@ -1,11 +1,13 @@
 """What is particular to Firestore: documents and their ids, its clock, clients, limits, what is wrong in one line."""
 
 import asyncio
+import re
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -30,6 +32,7 @@ from satchel_firestore.documents import to_id
 
 from .conftest import in_front
 
+README = Path(__file__).parents[1] / "README.md"
 LIMIT = FirestoreStorage.capabilities.max_value_bytes or 0
 
 
@@ -62,6 +65,17 @@ async def test_at_rest_a_session_is_a_document_of_readable_json(
     async with FirestoreStorage[Any](url, namespace=namespace) as storage:
         await storage.write("telegram:42", {"name": "Zoë", "pizza": 1})
     assert await fields(sessions, f"{namespace}:telegram:42") == {"payload": '{"name":"Zoë","pizza":1}'}
+
+
+async def test_a_session_at_rest_looks_as_the_readme_shows(
+    url: str, namespace: str, sessions: AsyncCollectionReference
+) -> None:
+    shown = README.read_text().partition("```js\n")[2].partition("```")[0]
+    async with FirestoreStorage[Any](url, namespace=namespace, ttl=timedelta(days=30)) as storage:
+        await storage.write("telegram:42", {"pizza": 1})
+    found = await fields(sessions, f"{namespace}:telegram:42")
+    assert sorted(re.findall(r"[{,] (\w+):", shown)) == sorted(found)
+    assert f"payload: '{found['payload']}', ttl_ms: {found['ttl_ms']}, " in shown
 
 
 async def test_bytes_that_are_no_text_are_stored_as_bytes(

@@ -3,8 +3,10 @@
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pymongo
@@ -29,6 +31,8 @@ from satchel import (
     open_storage,
 )
 from satchel_mongodb import MongoDBStorage
+
+README = Path(__file__).parents[1] / "README.md"
 
 
 class Bytes(Codec[bytes]):
@@ -69,6 +73,18 @@ async def test_what_is_no_text_is_stored_as_binary(
         assert found is not None
         assert found["payload"] == payload[::-1]
         await storage.delete_versioned("chat:1", version)
+
+
+async def test_a_session_at_rest_looks_as_the_readme_shows(
+    mongodb_url: str, namespace: str, records: AsyncCollection[Any]
+) -> None:
+    shown = README.read_text().partition("```js\n")[2].partition("```")[0]
+    async with MongoDBStorage[Any](mongodb_url, namespace=namespace, ttl=timedelta(days=30)) as storage:
+        await storage.write("telegram:42", {"pizza": 1})
+    found = await records.find_one({"_id": f"{namespace}:telegram:42"})
+    assert found is not None
+    assert re.findall(r"[{,] (\w+):", shown) == list(found)
+    assert f"payload: '{found['payload']}', version: \"{found['version'][:4]}" in shown
 
 
 async def test_what_an_earlier_release_laid_down_is_read(
