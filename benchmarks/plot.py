@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from benchmarks.report import Table
 
 COLUMN = "p50, ratio"
+_MANY = 64
 
 
 def draw(tables: Sequence[Table], caption: str, file: Path) -> None:
@@ -20,11 +21,11 @@ def draw(tables: Sequence[Table], caption: str, file: Path) -> None:
     drawn = [table for table in tables if COLUMN in table.rows[0]]
     if not drawn:
         return
-    across = min(3, len(drawn))
+    across = min(2, len(drawn))
     down = math.ceil(len(drawn) / across)
     heights = [max(len(_bars(table)) for table in drawn[row * across : (row + 1) * across]) for row in range(down)]
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "satchel", "font.size": 8}):
-        figure = Figure(figsize=(5.2 * across, sum(0.24 * height + 1.0 for height in heights)), layout="constrained")
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "satchel", "font.size": 9}):
+        figure = Figure(figsize=(5.6 * across, sum(0.24 * height + 1.0 for height in heights)), layout="constrained")
         ratios = [height + 4 for height in heights]
         panels = figure.subplots(down, across, squeeze=False, gridspec_kw={"height_ratios": ratios})
         for panel, table in zip(panels.flat, drawn, strict=False):
@@ -47,15 +48,27 @@ def _draw(panel: Axes, table: Table) -> None:
     panel.invert_yaxis()
     panel.axvline(1, color="black", linewidth=0.8)
     panel.set_xlim(0, 1.15 * max(1.2, *bars.values()))
-    panel.set_title(fill(table.title, 30), loc="left", fontweight="bold")
+    panel.set_title(fill(table.title, 24), loc="left", fontweight="bold")
     panel.spines[["top", "right"]].set_visible(False)
 
 
 def _bars(table: Table) -> dict[str, float]:
     """Return the ratios by what is measured."""
-    return {f"{row['']} ({row.get('bytes', 400)} B, ×{row['workers']})": row[COLUMN] for row in _kept(table)}
+    return {
+        ", ".join([row[""], *([f"{row['bytes'] / 1000:g} KB"] if "bytes" in row else []), f"×{row['workers']}"]): row[
+            COLUMN
+        ]
+        for row in _kept(table)
+    }
 
 
 def _kept(table: Table) -> list[dict[str, Any]]:
-    """Return the rows that have a bar: what is compared with itself has none."""
-    return [row for row in table.rows if row[COLUMN] != 1 or ":" not in row[""]]
+    """Return the rows that have a bar: of the smallest and the largest session, and of one worker and of many.
+
+    What is compared with itself has none.
+    """
+    sizes = sorted({row["bytes"] for row in table.rows if "bytes" in row})
+    workers = sorted({row["workers"] for row in table.rows if row["workers"] <= _MANY})
+    drawn = {*sizes[:1], *sizes[-1:], None}, {*workers[:1], *workers[-1:]}
+    rows = [row for row in table.rows if row.get("bytes") in drawn[0] and row["workers"] in drawn[1]]
+    return [row for row in rows if row[COLUMN] != 1 or ":" not in row[""]]
