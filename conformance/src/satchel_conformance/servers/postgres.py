@@ -34,7 +34,12 @@ POSTGRES_RESTARTED: Final = Backend(
         POSTGRES_HOST_AUTH_METHOD="trust",
     ),
 )
+_POSTMASTER: Final = '$(head -n 1 "$PGDATA/postmaster.pid")'
 POSTGRES_STOPS: Final[Mapping[str, str]] = MappingProxyType(
-    {"restarted": 'kill -INT $(head -n 1 "$PGDATA/postmaster.pid")', "killed": "kill -9 $(pidof postgres)"}
+    {
+        "restarted": f"kill -INT {_POSTMASTER}",
+        # First the one that starts all others: it would end them itself as soon as one was killed, and go on.
+        "killed": f"kill -9 {_POSTMASTER} && (kill -9 $(pidof postgres) || true)",
+    }
 )
 """How to stop it, for `run_in` its container: in order, telling all clients so, and all its processes at once."""
