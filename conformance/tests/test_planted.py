@@ -4,6 +4,7 @@ That no other clause catches it is for `nox -s matrix` to try, which takes minut
 """
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -61,6 +62,10 @@ def test_what_is_right_passes_every_clause(storage: Bug, results: Results) -> No
     assert [result.explain() for result in found.values() if result.status is Status.FAILED] == []
     if storage.over_network:
         assert not [result for result in found.values() if "URL" in result.reason]
+        own = [result for result in found.values() if re.match("R[0-9]+-each", result.clause)]
+        passed = storage.declared.versioned_batch
+        assert {result.status for result in own} == {Status.PASSED if passed else Status.NOT_APPLICABLE}
+        assert len(own) >= 12
 
 
 def test_every_clause_has_a_bug_that_it_alone_catches() -> None:
