@@ -106,7 +106,7 @@ class SupabaseStorage(EncodedStorage[V]):
             self._table = word("table", TABLE if table is None else table)
             self._schema = word("the schema of the client", client.options.schema)
             project = str(client.supabase_url).rstrip("/")
-        # httpx looks at all that wait for a connection whenever one is free: with many, longer than requests take.
+        # Where many wait for a connection, httpx goes through all of them for each request, which takes longer than it.
         self._slots = asyncio.Semaphore(self._target.max_connections) if self._target else nullcontext()
         super().__init__(where=f"{where(project)}/{self._table}", **options)
 
