@@ -40,9 +40,8 @@ def _draw(panel: Axes, table: Table) -> None:
     bars = _bars(table)
     names = list(bars)
     others = [":" in row[""] or (table.question == "peers" and "Satchel" not in row[""]) for row in _kept(table)]
-    drawn = panel.barh(
-        range(len(names)), list(bars.values()), color=["#b0b0b0" if one else "#2a6f97" for one in others]
-    )
+    colours = ["#b0b0b0" if other else "#2a6f97" for other in others]
+    drawn = panel.barh(range(len(names)), list(bars.values()), color=colours)
     panel.bar_label(drawn, fmt="%.2f", padding=2)
     panel.set_yticks(range(len(names)), names)
     panel.invert_yaxis()
@@ -54,12 +53,12 @@ def _draw(panel: Axes, table: Table) -> None:
 
 def _bars(table: Table) -> dict[str, float]:
     """Return the ratios by what is measured."""
-    return {
-        ", ".join([row[""], *([f"{row['bytes'] / 1000:g} KB"] if "bytes" in row else []), f"×{row['workers']}"]): row[
-            COLUMN
-        ]
-        for row in _kept(table)
-    }
+    return {_name(row): row[COLUMN] for row in _kept(table)}
+
+
+def _name(row: dict[str, Any]) -> str:
+    size = [f"{row['bytes'] / 1000:g} KB"] if "bytes" in row else []
+    return ", ".join([row[""], *size, f"×{row['workers']}"])
 
 
 def _kept(table: Table) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from functools import partial
 from typing import Any, Final
+from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
@@ -75,14 +76,19 @@ async def s3(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
 
         async with open_storage(f"s3://{bucket}/ours?endpoint_url={endpoint}&region=us-east-1") as storage:
             yield Driver("boto3 in a thread", read, write), storage
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            for found in page.get("Contents", ()):
+                client.delete_object(Bucket=bucket, Key=found["Key"])
+        client.delete_bucket(Bucket=bucket)
 
 
 @asynccontextmanager
 async def firestore(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
     """A document for each key; one connection, as the driver has."""
     collection, parts = f"bench_{secrets.token_hex(4)}", urlsplit(url)
-    os.environ["FIRESTORE_EMULATOR_HOST"] = emulator = parse_qs(parts.query)["emulator"][0]
-    client = AsyncClient(project=parts.hostname)
+    emulator = parse_qs(parts.query)["emulator"][0]
+    with patch.dict(os.environ, FIRESTORE_EMULATOR_HOST=emulator):
+        client = AsyncClient(project=parts.hostname)
     documents = client.collection(collection)
 
     async def read(key: str) -> Any:
@@ -93,6 +99,9 @@ async def firestore(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
 
     async with open_storage(f"firestore://{parts.hostname}/{collection}_ours?emulator={emulator}") as storage:
         yield Driver("google-cloud-firestore", read, write), storage
+    for name in (collection, f"{collection}_ours"):
+        async for document in client.collection(name).list_documents():
+            await document.delete()
 
 
 @asynccontextmanager
@@ -111,9 +120,11 @@ async def supabase(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
     async def write(key: str, value: Any) -> None:
         await client.table(table).upsert({"key": key, "payload": json.dumps(value)}).execute()
 
-    async with open_storage(f"{url}?namespace={table}") as storage:
+    storage: Any = open_storage(f"{url}?namespace={table}")
+    async with storage:
         await _known(write)
         yield Driver("supabase", read, write), storage
+        await storage.delete_many([key async for key in storage.keys()])
     administer(url, f"DROP TABLE {table}")
 
 
