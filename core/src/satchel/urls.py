@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
@@ -59,8 +60,12 @@ def storage_class(url: str) -> Any:
         ConfigurationError: the URL is malformed, or its scheme is not installed (the message names the package that
             has it).
     """
-    scheme = StorageURL(url).scheme
-    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    return _adapter(GROUP, StorageURL(url).scheme)
+
+
+@cache  # but what is not found is looked for anew: to read what all packages register takes milliseconds
+def _adapter(group: str, scheme: str) -> Any:
+    found = {entry.name: entry for entry in entry_points(group=group)}
     if scheme not in found:
         package = _PACKAGES.get(scheme) or _PACKAGES.get(scheme.removeprefix("grammy+").removeprefix("aiogram+"))
         hint = f"pip install {package}" if package else f"known here: {', '.join(sorted(found))}"
