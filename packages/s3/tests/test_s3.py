@@ -259,6 +259,28 @@ async def test_trying_out_the_conditions_leaves_nothing(url: str, namespace: str
     assert keys_in(raw, namespace) == []
 
 
+async def test_the_conditions_of_a_bucket_are_tried_once_in_a_process(
+    moto_url: str, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Front(endpoint_of(moto_url), drop=("if-match", "if-none-match")) as front:
+        url = moto_url.replace(endpoint_of(moto_url), front.url)
+        for tried in (True, False):
+            before = front.requests
+            async with S3Storage[Any].from_url(url, namespace=namespace) as storage:
+                assert not storage.capabilities.versioned
+            assert (front.requests - before > 1) == tried
+        assert caplog.text.count("the last wins") == 2
+
+
+async def test_a_bucket_that_was_removed_is_created_again(url: str, namespace: str, raw: Any) -> None:
+    own = url.replace("s3://sessions", f"s3://{namespace}")
+    for _ in range(2):
+        async with S3Storage[Any].from_url(own) as storage:
+            await storage.write("chat:1", 1)
+            await storage.delete("chat:1")
+        raw.delete_bucket(Bucket=namespace)
+
+
 @pytest.fixture(
     params=["client", "resource", "bucket", "legacy", "standard", "adaptive", "one connection", "unsigned payload"]
 )

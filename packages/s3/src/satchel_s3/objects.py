@@ -16,6 +16,11 @@ Condition = Mapping[str, str]
 _CONFLICTS: Final = frozenset({"PreconditionFailed", "NoSuchKey", "ConditionalRequestConflict", "UnknownError"})
 _NO_ETAG: Final = "0" * 32
 
+Heeded = tuple[bool, bool]
+"""Whether a server heeds the conditions of writes, and those of deletes."""
+
+_HEEDED: Final[dict[tuple[str, str], Heeded]] = {}  # what was seen, by endpoint and bucket
+
 
 class Objects:
     """What can be done in one bucket, in one request each."""
@@ -74,8 +79,16 @@ class Objects:
                 return
             request["ContinuationToken"] = answer["NextContinuationToken"]
 
-    async def heeded(self, key: str) -> tuple[bool, bool]:
-        """Try whether the server heeds the conditions of writes, and of deletes, with an object that is not there."""
+    async def heeded(self, key: str) -> Heeded:
+        """Try which conditions the server heeds, with an object that is not there; once in a process is enough."""
+        place = await self._aws.run(lambda s3: (s3.meta.endpoint_url, self._bucket))
+        if place in _HEEDED:
+            await self._aws.call("list_objects_v2", Bucket=self._bucket, Prefix=key, MaxKeys=1, reads=True)
+        else:
+            _HEEDED[place] = await self._try_conditions(key)
+        return _HEEDED[place]
+
+    async def _try_conditions(self, key: str) -> Heeded:
         await self.put(key, b"", {})
         try:
             writes = not await self._is_made("put_object", key, {"IfNoneMatch": "*"})
