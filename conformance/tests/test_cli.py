@@ -1,6 +1,7 @@
 """The command line: what it prints, and how it exits."""
 
 import json
+import os
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from satchel_conformance.cli.app import app
 from satchel_conformance.mistakes import MISTAKES
-from satchel_conformance.registry import RULES, all_clauses
+from satchel_conformance.registry import RULES, all_clauses, select
 
 
 def _call(*arguments: str) -> tuple[int, str, str]:
@@ -123,6 +124,50 @@ def test_run_finds_a_factory_in_the_current_folder(tmp_path: Path, monkeypatch: 
     )
 
     assert (code, out.strip().split(" in ")[0]) == (0, "MemoryStorage: 4 passed")
+
+
+def test_run_tries_clauses_in_several_processes_and_reports_them_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pids.py").write_text(
+        "import os\nfrom pathlib import Path\nfrom satchel import MemoryStorage\n"
+        "def make():\n    Path(f'{os.getpid()}.pid').touch()\n    return MemoryStorage()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    code, out, err = _call("run", "pids:make", "--private", "-c", "R4-injective-*", "-c", "R0-read-*", "-j2", "--json")
+
+    assert code == 0
+    tried = [result["clause"] for result in json.loads(out)["results"]]
+    assert tried == [one.id for one in select(["R4-injective-*", "R0-read-*"])]
+    assert err.count("passed  ") == len([one for one in tried if one.startswith("R4")])
+    assert f"{os.getpid()}.pid" in {file.name for file in tmp_path.glob("*.pid")}  # which has asked what is declared
+    assert len(list(tmp_path.glob("*.pid"))) > 1
+
+
+def test_run_says_what_other_processes_cannot_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "unnamed.py").write_text("from satchel import MemoryStorage\nmake = lambda: MemoryStorage()\n")
+    monkeypatch.chdir(tmp_path)
+
+    code, out, err = _call("run", "unnamed:make", "--private", "-c", "R3", "-j2")
+    assert (code, out) == (2, "")
+    assert "several jobs need what other processes can import" in err
+
+    assert _call("run", "unnamed:make", "--private", "-c", "R4", "-c", "R2")[0] == 0
+
+
+def test_run_says_that_a_process_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ending.py").write_text(
+        "import os\nfrom satchel import MemoryStorage\n"
+        "def make():\n    return MemoryStorage() if os.environ['HERE'] == str(os.getpid()) else os._exit(1)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HERE", str(os.getpid()))
+
+    code, out, err = _call("run", "ending:make", "--private", "-c", "R3", "-j2")
+
+    assert (code, out) == (2, "")
+    assert "a process in which clauses were tried has ended" in err
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 Start = Callable[[], AbstractContextManager[str]]
 """Starts a server and gives its URL; leaving the context removes it."""
+
+JAVA: Final = MappingProxyType({"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"})
+"""For servers written in Java: what runs for seconds is not worth the second compiler, which takes more of them."""
 
 
 class BackendMissing(Exception):

@@ -1,6 +1,7 @@
 """What a clause works with: an open storage in a namespace of its own, and the means to make more."""
 
 import asyncio
+import math
 import os
 import secrets
 import signal
@@ -33,6 +34,34 @@ from satchel_conformance.worker import program
 Factory = Callable[..., Any]
 """Makes a new storage over one and the same backend, or an awaitable of one; takes options such as namespace."""
 
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is tried of what could be tried for ever.
+
+    Attributes:
+        examples: on how many examples a property is tried.
+        programs: on how many of those that take many requests each, such as sequences of calls.
+        part: of all that is repeated, the part that is.
+    """
+
+    examples: int
+    programs: int
+    part: float
+
+    def times(self, most: int) -> int:
+        """Return how often to repeat what a thorough run repeats so many times."""
+        return math.ceil(most * self.part)
+
+
+QUICK: Final = Profile(examples=25, programs=15, part=1 / 3)
+"""For a loop of work: seconds, where a request takes less than a millisecond."""
+
+THOROUGH: Final = Profile(examples=500, programs=500, part=1)
+"""For a release."""
+
+_MANY: Final = 1200
+
 PREFIX: Final = 9
 """The bytes that stand before each key where a storage has no namespaces."""
 
@@ -59,7 +88,7 @@ class Bench:
         namespace: the start of the namespaces that belong to this bench.
         capabilities: what the storage declares.
         shared: whether the storages made here see the same records.
-        examples: how many examples a property is tried on.
+        profile: how much is tried.
         url: what other processes open, in the namespace of the bench; "" if there is nothing.
     """
 
@@ -68,7 +97,7 @@ class Bench:
     def __init__(self, factory: Factory, declared: Declared, setting: "Setting", stack: AsyncExitStack) -> None:
         self.capabilities: Capabilities = declared.capabilities
         self.shared = declared.shared
-        self.examples = setting.examples
+        self.profile = setting.profile
         self.url = setting.url
         self._kill = setting.kill
         self.namespace = "t" + secrets.token_hex(PREFIX // 2 - 1) + "z"
@@ -160,6 +189,13 @@ class Bench:
             raise NotApplicable(why_not)
 
     @property
+    def many(self) -> int:
+        """How many keys are more than a backend takes at once; in a quick run fewer, above all without batches."""
+        if self.profile == QUICK:
+            return _MANY // 2 if self.capabilities.batch else _MANY // 20
+        return _MANY
+
+    @property
     def longest_key(self) -> int:
         """The most UTF-8 bytes that a key may have."""
         limit = self.capabilities.max_key_bytes
@@ -171,12 +207,12 @@ class Setting:
     """What a run gives to every bench.
 
     Attributes:
-        examples: how many examples a property is tried on.
+        profile: how much is tried.
         url: what other processes open; "" if there is nothing.
         kill: ends the server with SIGKILL, if there is such a thing.
     """
 
-    examples: int = 50
+    profile: Profile = QUICK
     url: str = ""
     kill: Callable[[], object] | None = None
 

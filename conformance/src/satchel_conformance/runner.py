@@ -1,32 +1,26 @@
 """Trying a storage, clause by clause: `validate()`, and what pytest and the command line share with it."""
 
-import asyncio
 import re
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from inspect import isawaitable
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from satchel import Capabilities, Lifecycle, open_storage
-from satchel_conformance.bench import SETTING, Factory, Setting, open_bench
-from satchel_conformance.checks import ClauseFailure, NotApplicable
+from satchel_conformance.bench import QUICK, THOROUGH, Factory, Profile, Setting
 from satchel_conformance.declared import Declared
-from satchel_conformance.registry import Clause, select
-from satchel_conformance.results import Report, Result, Status
+from satchel_conformance.registry import select
+from satchel_conformance.results import Report, Result
+from satchel_conformance.running import at_once, in_turn
 
-LONGEST: Final = 60.0
-"""The seconds after which a clause that is still running has failed."""
-
-PROFILES: Final = MappingProxyType({"quick": 50, "thorough": 500})
-"""On how many examples a property is tried."""
+PROFILES: Final = MappingProxyType({"quick": QUICK, "thorough": THOROUGH})
+"""How much is tried, by name."""
 
 _SECRET: Final = re.compile("pass|secret|token|key", re.IGNORECASE)
-_CLAUSES: Final = Path(__file__).parent / "clauses"
 
 
 async def validate(
@@ -39,6 +33,7 @@ async def validate(
     exceptions: Mapping[str, str] | None = None,
     clauses: Iterable[str] = (),
     profile: str = "quick",
+    jobs: int = 1,
     progress: Callable[[Result], None] | None = None,
 ) -> Report:
     """Try a storage and report what came of each clause.
@@ -59,72 +54,47 @@ async def validate(
         exceptions: clauses that may fail, each with the reason. One that passes fails, so that no exception outlives
             its reason.
         clauses: which to try, as ids, rules (`R4`) or globs; all if empty.
-        profile: "quick", or "thorough", which tries ten times as many examples.
+        profile: "quick", or "thorough", which tries many more examples, and more of what takes many requests.
+        jobs: in how many processes to try clauses at once. Each imports the factory by its name, and makes its own
+            storages with it.
         progress: is called with each result as it comes.
 
     Raises:
-        ValueError: `clauses`, `exceptions` or `profile` name one that is not there, or an exception gives no reason.
+        ValueError: `clauses`, `exceptions` or `profile` name one that is not there, or an exception gives no reason; or
+            there are to be several jobs, and `storage` or `kill` cannot be handed to another process.
         SatchelError: the storage cannot be opened: there is no such server, or it lets nobody in.
     """
     url = storage if isinstance(storage, str) else ""
     factory: Factory = partial(open_storage, storage) if isinstance(storage, str) else storage
-    setting = Setting(examples_of(profile), url, kill)
+    setting = Setting(profile_of(profile), url, kill)
     if network is None:
         network = bool(url and urlsplit(url).hostname)
     excepted = check_exceptions(exceptions or {})
     chosen = select(clauses)
     name, own = await _meet(factory)
     declared = Declared(capabilities or own or Capabilities(), shared, bool(url), network, kill is not None)
-    results: list[Result] = []
-    for clause in chosen:
-        result = await run_clause(clause, factory, declared, setting, excepted.get(clause.id, ""))
-        results.append(result)
+    start = time.perf_counter()
+    results: dict[str, Result] = {}
+    running = in_turn(chosen, factory, declared, setting, excepted)
+    if jobs > 1:
+        running = at_once(chosen, factory, declared, setting, excepted, jobs)
+    async for result in running:
+        results[result.clause] = result
         if progress is not None:
             progress(result)
-    return Report(name, tuple(results), target=_without_password(url)) if url else Report(name, tuple(results))
+    report = Report(name, tuple(results[clause.id] for clause in chosen), seconds=time.perf_counter() - start)
+    return replace(report, target=_without_password(url)) if url else report
 
 
-async def run_clause(
-    clause: Clause, factory: Factory, declared: Declared, setting: Setting = SETTING, exception: str = ""
-) -> Result:
-    """Try one clause. Whatever goes wrong is in the result."""
-    if missing := declared.missing(clause.needs):
-        return Result(clause.id, clause.statement, clause.rule, Status.NOT_APPLICABLE, reason=missing)
-    status, expected, happened, where, trace, reason = Status.FAILED, "", "", "", "", exception
-    start = time.perf_counter()
-    limit = asyncio.timeout(LONGEST)
-    try:
-        async with limit, open_bench(factory, declared, setting, opened=clause.opened) as bench:
-            await clause.check(bench)
-        status, reason = Status.PASSED, ""
-        if exception:
-            status, expected = Status.FAILED, f"it fails, as excepted: {exception}"
-            happened = f"{clause.id} passes: take it out of `exceptions`"
-            exception = ""
-    except NotApplicable as error:
-        status, reason = Status.NOT_APPLICABLE, str(error)
-    except ClauseFailure as error:
-        expected, happened, where = error.expected, error.happened, _where(error)
-    except Exception as error:
-        said = f"it had not ended after {LONGEST:g} s" if limit.expired() else f"{type(error).__name__}: {error}"
-        expected, happened, where = clause.statement, said, _where(error)
-        trace = "".join(traceback.format_exception(error, limit=-8))
-    if status is Status.FAILED and exception:
-        status = Status.EXCEPTED
-    seconds = round(time.perf_counter() - start, 4)
-    where = where or f"{clause.theme}.py"
-    return Result(clause.id, clause.statement, clause.rule, status, expected, happened, where, trace, reason, seconds)
-
-
-def examples_of(profile: str) -> int:
-    """Return on how many examples a property is tried.
+def profile_of(name: str) -> Profile:
+    """Return the profile of that name.
 
     Raises:
-        ValueError: there is no such profile.
+        ValueError: there is none.
     """
-    if profile not in PROFILES:
-        raise ValueError(f"there is no profile {profile!r}; there are {', '.join(PROFILES)}")
-    return PROFILES[profile]
+    if name not in PROFILES:
+        raise ValueError(f"there is no profile {name!r}; there are {', '.join(PROFILES)}")
+    return PROFILES[name]
 
 
 def check_exceptions(exceptions: Mapping[str, str], called: str = "exceptions") -> Mapping[str, str]:
@@ -162,9 +132,3 @@ async def _meet(factory: Factory) -> tuple[str, Capabilities | None]:
         if isinstance(storage, Lifecycle):
             await storage.aclose()
     return type(storage).__name__, capabilities if isinstance(capabilities, Capabilities) else None
-
-
-def _where(error: BaseException) -> str:
-    """Return the last line of a clause that the error came through."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == _CLAUSES]
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

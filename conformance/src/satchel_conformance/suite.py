@@ -13,7 +13,8 @@ from satchel_conformance.bench import Factory, Setting
 from satchel_conformance.declared import Declared
 from satchel_conformance.registry import Clause, select
 from satchel_conformance.results import Status
-from satchel_conformance.runner import check_exceptions, examples_of, run_clause
+from satchel_conformance.runner import check_exceptions, profile_of
+from satchel_conformance.running import run_clause
 
 _OURS: Final = ("test_clause", "pytest_generate_tests")
 _ATTEMPTS: Final = 3  # at a clause in `races`
@@ -31,8 +32,7 @@ class StorageConformance:
 
     A storage that `satchel.open_storage` does not know has a fixture `storage_factory` instead, that returns what makes
     storages; then other processes, and faults of the network, cannot be tried. A durable one whose server can be killed
-    has a fixture `kill_server`. Properties are tried on more examples where the environment says
-    SATCHEL_PROFILE=thorough.
+    has a fixture `kill_server`. More is tried where the environment says SATCHEL_PROFILE=thorough.
 
     Attributes:
         capabilities: what the storage declares.
@@ -101,7 +101,7 @@ class StorageConformance:
     ) -> None:
         """Hold the storage to one clause."""
         exception = self.exceptions.get(clause.id, "")
-        setting = Setting(examples_of(os.environ.get("SATCHEL_PROFILE", "quick")), storage_url, kill_server)
+        setting = Setting(profile_of(os.environ.get("SATCHEL_PROFILE", "quick")), storage_url, kill_server)
         declared, attempt = self._declared(), 1
         result = asyncio.run(run_clause(clause, storage_factory, declared, setting, exception))
         while result.status is Status.FAILED and clause.id in self.races and attempt < _ATTEMPTS:

@@ -19,7 +19,7 @@ from satchel import Capabilities, EncodedStorage, open_storage
 from satchel_conformance import Clause, Result
 from satchel_conformance.bench import Setting
 from satchel_conformance.declared import Declared
-from satchel_conformance.runner import run_clause
+from satchel_conformance.running import run_clause
 
 S = TypeVar("S", bound=EncodedStorage[Any])
 

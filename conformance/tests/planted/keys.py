@@ -41,7 +41,7 @@ class NormalizesKeys(Mangles):
         return normalize("NFC", key)
 
 
-@planted("R4-injective-separators", others=True)
+@planted("R4-injective-separators")
 class JoinsSeparators(Mangles):
     """Two separators count as one."""
 

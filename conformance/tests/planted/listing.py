@@ -39,7 +39,7 @@ class OnePage(Correct):
 
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
         names = [name async for page in super().pages(prefix) for name in page]
-        yield names[:1000]
+        yield names[:500]
 
 
 @planted("R0-listing-complete", "R0-listing-during-writes")
@@ -306,10 +306,10 @@ class RefusesDuplicates(Correct):
 
 @planted("R0-batch-large")
 class SmallBatches(Correct):
-    """A batch has up to 1000 keys, and what is more is not done."""
+    """A batch has up to 500 keys, and what is more is not done."""
 
     async def put_many(self, payloads: Mapping[str, Payload]) -> None:
-        await super().put_many(dict(islice(payloads.items(), 1000)))
+        await super().put_many(dict(islice(payloads.items(), 500)))
 
 
 @planted("R0-batch-refuses-wholly")

@@ -112,7 +112,7 @@ class WholeFloatsAreIntegers(ChangesVersioned):
     )
 
 
-@planted("R2-unicode")
+@planted("R2-unicode", "R2-any-value")
 class Normalizes(Changes):
     """Strings are normalised."""
 
@@ -133,7 +133,7 @@ class LineEnds(ChangesVersioned):
     change = staticmethod(_text(lambda text: "\n".join(text.splitlines()) if "\r" in text else text))
 
 
-@planted("R2-nul", "R2-any-value-batch")
+@planted("R2-nul", "R2-any-value", "R2-any-value-batch")
 class NoNul(Changes):
     """NUL is left out, as with PostgreSQL's text."""
 

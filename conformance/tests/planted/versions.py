@@ -555,14 +555,14 @@ class WritesInParts(Correct):
 
 @planted("R9-own-answers")
 class MixesAnswersUnderLoad(Correct):
-    """Of more than a hundred reads at once, answers are left for whoever asks next."""
+    """Of more than fifty reads at once, answers are left for whoever asks next."""
 
     async def get(self, name: str) -> Payload | None:
         self.world.notes["reads"] = self.world.notes.get("reads", 0) + 1
         try:
             self.world.notes["answer"] = found = await super().get(name)
             await asyncio.sleep(0)
-            return self.world.notes["answer"] if self.world.notes["reads"] > 100 else found
+            return self.world.notes["answer"] if self.world.notes["reads"] > 50 else found
         finally:
             self.world.notes["reads"] -= 1
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -10,8 +9,6 @@ from satchel import ConflictError
 from satchel_conformance.bench import Bench, Everything
 from satchel_conformance.checks import expect, expect_same, outcome, shown
 from satchel_conformance.registry import clause
-
-_WRITERS = 16
 
 
 async def _pause() -> None:
@@ -21,21 +18,27 @@ async def _pause() -> None:
 
 
 async def _instances(bench: Bench) -> list[Everything]:
-    """Return storages over the same records: four where storages share them."""
-    return [bench.storage, *[await bench.another() for _ in range(3 if bench.shared else 0)]]
+    """Return storages over the same records: several (four in a thorough run) where storages share them."""
+    return [bench.storage, *[await bench.another() for _ in range(bench.profile.times(3) if bench.shared else 0)]]
 
 
-async def _one_wins(storages: Sequence[Everything], rounds: int) -> None:
+def _writers(bench: Bench) -> int:
+    """Return how many write at once."""
+    return bench.profile.times(24)
+
+
+async def _one_wins(bench: Bench, *storages: Everything) -> None:
     """See that of many writers with the same expected version exactly one wins, and that its value is what stays."""
     version: str | None = None
-    for round_ in range(rounds):
-        values = [{"pad": "x" * 1000, "round": round_, "writer": writer} for writer in range(_WRITERS)]
+    writers = _writers(bench)
+    for round_ in range(bench.profile.times(10)):
+        values = [{"pad": "x" * 1000, "round": round_, "writer": writer} for writer in range(writers)]
         calls = [storages[i % len(storages)].write_versioned("key", value, version) for i, value in enumerate(values)]
         results = await asyncio.gather(*(outcome(call, ConflictError) for call in calls))
         winners = [
             value for value, result in zip(values, results, strict=True) if not isinstance(result, ConflictError)
         ]
-        expect(len(winners) == 1, f"one of {_WRITERS} concurrent writers wins", f"{len(winners)} won")
+        expect(len(winners) == 1, f"one of {writers} concurrent writers wins", f"{len(winners)} won")
         record = await storages[0].read_versioned("key")
         expect_same(record and record.value, winners[0], "read_versioned, after one writer won,")
         version = record.version if record else None
@@ -44,43 +47,43 @@ async def _one_wins(storages: Sequence[Everything], rounds: int) -> None:
 @clause("R7-one-winner", "versioned")
 async def one_winner(bench: Bench) -> None:
     """Of concurrent writes with the same expected version, from the tasks of one storage, exactly one wins."""
-    await _one_wins([bench.storage], rounds=10)
+    await _one_wins(bench, bench.storage)
 
 
 @clause("R7-one-winner-across-storages", "versioned", "shared")
 async def one_winner_across(bench: Bench) -> None:
     """Of concurrent writes with the same expected version, from different storages, exactly one wins."""
-    await _one_wins(await _instances(bench), rounds=10)
+    await _one_wins(bench, *await _instances(bench))
 
 
 @clause("R7-one-creator", "versioned")
 async def one_creator(bench: Bench) -> None:
     """Of concurrent creations of a key exactly one wins."""
-    storages = await _instances(bench)
-    for attempt in range(10):
+    storages, writers = await _instances(bench), _writers(bench)
+    for attempt in range(bench.profile.times(10)):
         key = f"new:{attempt}"
-        calls = [storages[i % len(storages)].write_versioned(key, i, None) for i in range(_WRITERS)]
+        calls = [storages[i % len(storages)].write_versioned(key, i, None) for i in range(writers)]
         results = await asyncio.gather(*(outcome(call, ConflictError) for call in calls))
         winners = [writer for writer, result in enumerate(results) if not isinstance(result, ConflictError)]
-        expect(len(winners) == 1, f"one of {_WRITERS} concurrent creators wins", f"{len(winners)} won")
+        expect(len(winners) == 1, f"one of {writers} concurrent creators wins", f"{len(winners)} won")
         expect_same(await bench.storage.read(key), winners[0], "read after one creator won")
 
 
 @clause("R7-one-deleter", "conditional_delete")
 async def one_deleter(bench: Bench) -> None:
     """Of concurrent deletes and writes with the same expected version exactly one wins."""
-    storages = await _instances(bench)
-    for attempt in range(5):
+    storages, writers = await _instances(bench), _writers(bench)
+    for attempt in range(bench.profile.times(5)):
         version = await bench.storage.write_versioned("key", attempt, None)
         calls = [
             storages[i % len(storages)].delete_versioned("key", version)
             if i % 2
             else storages[i % len(storages)].write_versioned("key", [attempt, i], version)
-            for i in range(_WRITERS)
+            for i in range(writers)
         ]
         results = await asyncio.gather(*(outcome(call, ConflictError) for call in calls))
         winners = [i for i, result in enumerate(results) if not isinstance(result, ConflictError)]
-        expect(len(winners) == 1, f"one of {_WRITERS} concurrent deletes and writes wins", f"{len(winners)} won")
+        expect(len(winners) == 1, f"one of {writers} concurrent deletes and writes wins", f"{len(winners)} won")
         stays = None if winners[0] % 2 else [attempt, winners[0]]
         expect_same(await bench.storage.read("key"), stays, "read after one of them won")
         await bench.storage.delete("key")
@@ -89,7 +92,7 @@ async def one_deleter(bench: Bench) -> None:
 @clause("R7-no-lost-increments", "versioned")
 async def increments(bench: Bench) -> None:
     """Versioned increments of one number, from many tasks and storages, all count."""
-    writers, each = 8, 8
+    writers, each = bench.profile.times(12), bench.profile.times(10)
 
     async def add(storage: Everything) -> None:
         for _ in range(each):
@@ -128,7 +131,7 @@ async def version_fits(bench: Bench) -> None:
     async def write() -> None:
         nonlocal writing
         version: str | None = None
-        for number in range(60):
+        for number in range(bench.profile.times(60)):
             version = await bench.storage.write_versioned("key", number, version)
             written[version] = number
             await _pause()
@@ -149,12 +152,12 @@ async def version_fits(bench: Bench) -> None:
 @clause("R9-first-writes")
 async def first_writes(bench: Bench) -> None:
     """Concurrent first writes of a key leave one record, that of one of the writers."""
-    storages = await _instances(bench)
-    for attempt in range(5):
+    storages, writers = await _instances(bench), _writers(bench)
+    for attempt in range(bench.profile.times(5)):
         key = f"first:{attempt}"
-        await asyncio.gather(*(storages[i % len(storages)].write(key, {"writer": i}) for i in range(_WRITERS)))
+        await asyncio.gather(*(storages[i % len(storages)].write(key, {"writer": i}) for i in range(writers)))
         value = await bench.storage.read(key)
-        expect(value in [{"writer": i} for i in range(_WRITERS)], "the value of one writer is there", shown(value))
+        expect(value in [{"writer": i} for i in range(writers)], "the value of one writer is there", shown(value))
         if bench.capabilities.listing:
             expect_same(
                 [found async for found in bench.storage.keys(key)], [key], "keys() after concurrent first writes"
@@ -174,7 +177,7 @@ async def never_torn(bench: Bench) -> None:
 
     async def write(storage: Everything) -> None:
         nonlocal writing
-        for number in range(1, 31):
+        for number in range(1, bench.profile.times(30) + 1):
             await storage.write("large", value_of(number))
             await _pause()
         writing = False
@@ -195,20 +198,24 @@ async def never_torn(bench: Bench) -> None:
 @clause("R9-own-answers")
 async def own_answers(bench: Bench) -> None:
     """Many calls at once get each the answer to their own question."""
-    keys = [f"key:{number}" for number in range(100)]
+    keys = [f"key:{number}" for number in range(bench.profile.times(90))]
     await asyncio.gather(*(bench.storage.write(key, {"is": key, "pad": "x" * len(key) * 20}) for key in keys))
-    found = await asyncio.gather(*(bench.storage.read(key) for key in random.sample(keys * 2, 200)))
+    found = await asyncio.gather(*(bench.storage.read(key) for key in random.sample(keys * 2, len(keys) * 2)))
     read = sorted(value["is"] if isinstance(value, dict) else "nothing" for value in found)
-    expect(read == sorted(keys * 2), "each of 200 concurrent reads gives the value of its key", "others came, or none")
+    expect(
+        read == sorted(keys * 2),
+        f"each of {len(found)} concurrent reads gives the value of its key",
+        "others came, or none",
+    )
     answers = await asyncio.gather(*(bench.storage.read(key) for key in keys))
     wrong = [(key, value) for key, value in zip(keys, answers, strict=True) if value is None or value["is"] != key]
-    expect(not wrong, "each of 100 concurrent reads gives the value of its key", shown(wrong[:2]))
+    expect(not wrong, f"each of {len(keys)} concurrent reads gives the value of its key", shown(wrong[:2]))
 
 
 @clause("R9-cancelled")
 async def cancelled(bench: Bench) -> None:
     """Cancelled calls leave records old or new, and the storage healthy: later calls get their own answers."""
-    keys = [f"key:{number}" for number in range(20)]
+    keys = [f"key:{number}" for number in range(bench.profile.times(20))]
     for key in keys:
         await bench.storage.write(key, [key, "old"])
     for delay in (0, 0, 0.0001, 0.0003, 0.001, 0.003):

@@ -46,12 +46,12 @@ async def empty(bench: Bench) -> None:
 
 @clause("R0-listing-complete", "listing")
 async def complete(bench: Bench) -> None:
-    """keys() gives every key of 1200, each once, over however many pages."""
-    keys = sorted(f"chat:{number}:{'x' * (number % 40)}" for number in range(1200))
+    """keys() gives every key of very many (1200 in a thorough run), each once, over however many pages."""
+    keys = sorted(f"chat:{number}:{'x' * (number % 40)}" for number in range(bench.many))
     await _fill(bench, keys)
     listed = await _listed(bench)
     missing, twice = len(set(keys) - set(listed)), len(listed) - len(set(listed))
-    expect(listed == keys, "keys() gives each of 1200 keys once", f"{missing} are missing, {twice} come twice")
+    expect(listed == keys, f"keys() gives each of {len(keys)} keys once", f"{missing} are missing, {twice} come twice")
     some = [key for key in keys if key.startswith("chat:1")]
     expect(await _listed(bench, "chat:1") == some, f"keys with a prefix gives each of {len(some)} once", "it does not")
 
@@ -157,10 +157,9 @@ async def spelling(bench: Bench) -> None:
 @clause("R0-listing-can-stop", "listing")
 async def can_stop(bench: Bench) -> None:
     """A listing may be left in the middle, and two may go on side by side; the storage works on."""
-    # Several pages, where a page is known to have 500; without batches it has 1000, and each key takes a write.
-    keys = {f"key:{number}" for number in range(600 if bench.capabilities.batch else 100)}
+    keys = {f"key:{number}" for number in range(min(bench.many, bench.profile.times(600)))}
     await _fill(bench, keys)
-    for _ in range(20):
+    for _ in range(bench.profile.times(20)):
         async for _key in bench.storage.keys():
             break
     one, two = bench.storage.keys(), bench.storage.keys("key:")
@@ -175,7 +174,8 @@ async def can_stop(bench: Bench) -> None:
 @clause("R0-listing-during-writes", "listing")
 async def during_writes(bench: Bench) -> None:
     """Keys that are there from the start of a listing to its end are listed once, whatever is written meanwhile."""
-    keys = {f"stays:{number}" for number in range(500)}
+    count = min(bench.many, bench.profile.times(600))
+    keys = {f"stays:{number}" for number in range(count)}
     await _fill(bench, keys)
     listing = True
 
@@ -184,7 +184,7 @@ async def during_writes(bench: Bench) -> None:
         while listing:
             number += 1
             await bench.storage.write(f"new:{number}", number)
-            await bench.storage.write(f"stays:{number % 500}", number)
+            await bench.storage.write(f"stays:{number % count}", number)
             await bench.storage.delete(f"new:{number}")
             await asyncio.sleep(0)
 
@@ -201,7 +201,7 @@ async def during_writes(bench: Bench) -> None:
     stayed = sorted(key for key in listed if key.startswith("stays:"))
     expect(
         stayed == sorted(keys),
-        "each of 500 lasting keys is listed once",
+        f"each of {count} lasting keys is listed once",
         f"{len(stayed)}, {len(set(stayed))} different",
     )
 

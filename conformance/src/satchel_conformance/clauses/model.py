@@ -54,7 +54,9 @@ async def _second(bench: Bench, first: Everything, **options: Any) -> Everything
 async def _run(bench: Bench, storages: Any, kind: "type[_Model]", share: int = 2, steps: int = _STEPS) -> None:
     failures: list[ClauseFailure] = []
     try:
-        await try_machine(lambda run: kind(run, bench, storages, failures), max(3, bench.examples // share), steps)
+        await try_machine(
+            lambda run: kind(run, bench, storages, failures), max(3, bench.profile.programs // share), steps
+        )
     except ClauseFailure:
         raise
     except Exception as error:

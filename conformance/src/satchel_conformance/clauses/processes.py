@@ -22,7 +22,7 @@ async def _done(process: Process) -> str:
 @clause("R7-increments-of-processes", "url", "shared", "versioned")
 async def increments(bench: Bench) -> None:
     """Versioned increments of one number, from several processes, all count."""
-    processes, each = 3, 50
+    processes, each = bench.profile.times(4), bench.profile.times(50)
     await _done(await bench.start("increment", processes, each, processes=processes))
     expect_same(await bench.storage.read("counter"), processes * each, "the sum of all increments")
 
@@ -30,7 +30,8 @@ async def increments(bench: Bench) -> None:
 @clause("R7-one-creating-process", "url", "shared", "versioned")
 async def creators(bench: Bench) -> None:
     """Of processes that create the same keys, exactly one wins each key."""
-    won = await _done(await bench.start("create", 3, processes=3))
+    processes = bench.profile.times(4)
+    won = await _done(await bench.start("create", processes, processes=processes))
     winners = sorted(won.split())
     expect(winners == sorted(map(str, range(30))), "each of 30 keys is won once", f"won: {shown(winners)}")
 
@@ -38,9 +39,12 @@ async def creators(bench: Bench) -> None:
 @clause("R9-first-writes-of-processes", "url", "shared")
 async def first_writes(bench: Bench) -> None:
     """Concurrent first writes of several processes leave one record, that of one of them."""
-    await _done(await bench.start("write", processes=3))
+    processes = bench.profile.times(4)
+    await _done(await bench.start("write", processes=processes))
     value = await bench.storage.read("first")
-    expect(value in [{"writer": str(writer)} for writer in range(3)], "one writer's value is there", shown(value))
+    expect(
+        value in [{"writer": str(writer)} for writer in range(processes)], "one writer's value is there", shown(value)
+    )
     if bench.capabilities.listing:
         listed = [key async for key in bench.storage.keys("first")]
         expect_same(listed, ["first"], "keys() after concurrent first writes")
@@ -49,7 +53,7 @@ async def first_writes(bench: Bench) -> None:
 @clause("R14-setup-of-processes", "url", "shared", opened=False)
 async def setups(bench: Bench) -> None:
     """Several processes may set up the same storage at once."""
-    await _done(await bench.start("write", processes=3))
+    await _done(await bench.start("write", processes=bench.profile.times(4)))
 
 
 @clause("R9-killed-writer", "url", "shared", "read_your_writes")
@@ -57,10 +61,10 @@ async def killed(bench: Bench) -> None:
     """When a writing process is killed, every write that it had acknowledged is there, and none is torn."""
     process = await bench.start("forever", processes=1)
     assert process.stdout is not None
-    acknowledged = 0
-    while acknowledged < 40 and (line := await process.stdout.readline()):
+    acknowledged, enough = 0, bench.profile.times(60)
+    while acknowledged < enough and (line := await process.stdout.readline()):
         acknowledged = int(line)
-    expect(acknowledged >= 40, "the writer acknowledges 40 writes", f"it ended after {acknowledged}")
+    expect(acknowledged >= enough, f"the writer acknowledges {enough} writes", f"it ended after {acknowledged}")
     process.send_signal(signal.SIGKILL)
     rest = (await process.stdout.read()).split()
     await process.wait()

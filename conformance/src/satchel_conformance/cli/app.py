@@ -1,13 +1,16 @@
 """The commands: `run` tries a storage, `clauses` lists what is tried."""
 
 import asyncio
+import os
+import pickle
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, Final, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -19,11 +22,13 @@ from satchel_conformance.bench import Factory
 from satchel_conformance.mistakes import MISTAKES
 from satchel_conformance.registry import RULES, select
 from satchel_conformance.results import Result, Status, line
-from satchel_conformance.runner import PROFILES, check_exceptions, examples_of, validate
+from satchel_conformance.runner import PROFILES, check_exceptions, profile_of, validate
 
 app = typer.Typer(
     help="Proves a Satchel storage right.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
 )
+
+_WORTH_PROCESSES: Final = 20  # clauses; to start processes takes as long as some of them
 
 _Patterns = Annotated[
     list[str] | None, typer.Option("--clause", "-c", help="An id, a rule such as R4, or a glob; may be repeated.")
@@ -41,9 +46,11 @@ def run(
         str, typer.Option(metavar="MODULE:NAME", help="What is declared, if the storage does not say itself.")
     ] = "",
     private: Annotated[bool, typer.Option("--private", help="Every storage has its records to itself.")] = False,
-    profile: Annotated[str, typer.Option(help=f"On how many examples properties are tried: {', '.join(PROFILES)}.")] = (
-        "quick"
-    ),
+    profile: Annotated[str, typer.Option(help=f"How much is tried: {', '.join(PROFILES)}.")] = ("quick"),
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="How many clauses are tried at once.", show_default="processors + 1"),
+    ] = None,
     exception: Annotated[
         list[str] | None,
         typer.Option("--exception", "-x", metavar="ID=REASON", help="A clause that may fail, and why; repeatable."),
@@ -63,7 +70,7 @@ def run(
     excepted = dict(_named(one) for one in exception or ())
     try:
         chosen = select(clause or ())
-        examples_of(profile)
+        profile_of(profile)
         check_exceptions(excepted)
     except ValueError as error:
         _stop(str(error))
@@ -78,12 +85,15 @@ def run(
             exceptions=excepted,
             clauses=clause or (),
             profile=profile,
+            jobs=_jobs(storage, len(chosen)) if jobs is None else jobs,
             progress=tell,
         )
         try:
             report = asyncio.run(trying)
-        except SatchelError as error:
+        except (SatchelError, ValueError) as error:
             _stop(str(error))
+        except BrokenProcessPool:
+            _stop("a process in which clauses were tried has ended; with --jobs 1, this one ends instead, and says why")
     if "://" not in target:
         report = replace(report, target=target)
     for file, written in ((junit, report.to_junit), (markdown, report.to_markdown), (badge, report.to_badge)):
@@ -148,6 +158,15 @@ def new(
         _stop(str(error))
     for path in made:
         typer.echo(path)
+
+
+def _jobs(storage: Factory | str, clauses: int) -> int:
+    """Return in how many processes to try clauses: one more than there are processors, as some wait for the server."""
+    try:
+        pickle.dumps(storage)
+    except (pickle.PicklingError, TypeError, AttributeError):  # such as a lambda, which no other process can import
+        return 1
+    return (os.cpu_count() or 1) + 1 if clauses >= _WORTH_PROCESSES else 1
 
 
 def _named(exception: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException
 from typing import Final
 
-from satchel_conformance.backends import Backend, prepared, running
+from satchel_conformance.backends import JAVA, Backend, prepared, running
 
 _ACCESS_KEY: Final = "AWS_ACCESS_KEY_ID"
 _SECRET_KEY: Final = "AWS_SECRET_ACCESS_KEY"
@@ -51,7 +51,7 @@ def aws(
     """
     with _credentials() as (access_key, secret_key):
         made = prepared(image, ready).with_exposed_ports(port)
-        made.with_envs(CEPH_DEMO_ACCESS_KEY=access_key, CEPH_DEMO_SECRET_KEY=secret_key)
+        made.with_envs(CEPH_DEMO_ACCESS_KEY=access_key, CEPH_DEMO_SECRET_KEY=secret_key, **JAVA)
         if command:
             made.with_command(list(command))
         if entrypoint:

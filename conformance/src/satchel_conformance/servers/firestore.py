@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from satchel_conformance.backends import Backend, container
+from satchel_conformance.backends import JAVA, Backend, container
 
 FIRESTORE: Final = Backend(
     "firestore",
@@ -12,5 +12,6 @@ FIRESTORE: Final = Backend(
         ready="Dev App Server is now running",
         url="firestore://satchel-test/sessions?emulator={host}:{port}",
         command="gcloud beta emulators firestore start --host-port=0.0.0.0:8080",
+        **JAVA,
     ),
 )
