@@ -1,14 +1,15 @@
-"""What grows with the number of sessions: memory, and the time to read, write, list and purge."""
+"""What grows with the number of sessions and with their size: memory, and the time that calls take."""
 
 import asyncio
 import json
+import os
 import random
 import resource
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,83 +18,166 @@ from typing import Any, Final
 
 from benchmarks.places import PLACES
 from benchmarks.report import Setting, Table, session_of
-from satchel import open_storage
+from satchel import Batch, MemoryStorage, open_storage
+from satchel.upkeep import copy
 
-MOST: Final = {"memory": 1_000_000, "sqlite": 100_000, "redis": 100_000, "postgres": 100_000, "mongodb": 100_000}
-QUICK: Final = {"memory": 100_000}
+MOST: Final = {
+    "memory": 1_000_000,
+    "sqlite": 1_000_000,
+    "file": 100_000,
+    "redis": 1_000_000,
+    "postgres": 1_000_000,
+    "mongodb": 1_000_000,
+    "dynamodb": 10_000,  # of services, what stands in for them, which is no faster with more
+    "s3": 10_000,
+    "firestore": 10_000,
+    "supabase": 100_000,
+}
+QUICK: Final = 1000
+SIZES: Final = (400, 4_000, 40_000, 350_000)  # the last is near what DynamoDB takes
+OF_EACH_SIZE: Final = 100
 BATCH: Final = 1000
+MOST_AT_ONCE: Final = 4_000_000  # bytes in one batch
 SAMPLE: Final = 1000
 NOTE: Final = (
-    "Sessions of 400 bytes. Filling is by `write_many`, a thousand at a time; reading and writing is one at a time, of "
-    "a random session; memory is what the process grew by, at its largest. Purging looks for what has expired where "
-    "nothing has."
+    "Sessions of 400 bytes, with a lifetime. Filling is by `write_many`, a thousand at a time, or else 16 writes at "
+    "once; reading and writing is one at a time, of a random session; memory is what the process grew by, at its "
+    "largest. Purging looks for what has expired where nothing has. Copying is into memory, and compares each."
 )
+NOTE_ON_SIZES: Final = f"As above, but {OF_EACH_SIZE} sessions, of different sizes."
 
 
 def answer(setting: Setting) -> Iterator[Table]:
-    """Measure, from a thousand sessions on."""
-    rows = []
+    """Measure, from a thousand sessions on, and from 400 bytes on."""
+    by_number, by_size = [], []
     with ExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory())
         for name, most in MOST.items():
-            if setting.wants(name):
-                server = PLACES[name].server
-                url = stack.enter_context(server.server()) if server else f"{name}://"
-                number = 1000
-                while number <= (QUICK.get(name, 10_000) if setting.quick else most):
-                    own = f"sqlite:///{folder}/{number}.db?synchronous=NORMAL" if name == "sqlite" else url
-                    rows.append({"": name, **_in_a_process(own, number)})
-                    number *= 10
-    yield Table("scale", "Cost of scale", rows, NOTE)
+            if not setting.wants(name):
+                continue
+            server = PLACES[name].server
+            url = stack.enter_context(server.server()) if server else f"{name}://"
+            number = 1000
+            while number <= (QUICK if setting.quick else most):
+                by_number.append({"": name, **_in_a_process(_apart(url, folder), number, setting.sizes[0])})
+                number *= 10
+            for size in SIZES[:1] if setting.quick else SIZES:
+                measured = _in_a_process(_apart(url, folder), OF_EACH_SIZE, size)
+                by_size.append({"": name, "bytes": size, **measured})
+    yield Table("scale", "Cost of scale", by_number, NOTE)
+    yield Table("scale", "Cost of size", by_size, NOTE_ON_SIZES)
 
 
-def _in_a_process(url: str, number: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.scale", url, str(number)]
+def _apart(url: str, folder: str) -> str:
+    """Return the URL of a place for one measurement."""
+    own = secrets.token_hex(4)
+    if url.startswith("sqlite"):
+        return f"sqlite:///{folder}/{own}.db?synchronous=NORMAL"
+    if url.startswith("file"):
+        Path(folder, own).mkdir()
+        return f"file:///{folder}/{own}"
+    if url.startswith("memory"):
+        return url
+    return f"{url}{'&' if '?' in url else '?'}namespace=b{own}"
+
+
+def _in_a_process(url: str, number: int, size: int) -> dict[str, Any]:
+    print(f"scale: {number:,} sessions of {size:,} bytes in {url.partition(':')[0]}", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", "benchmarks.scale", url, str(number), str(size)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     row: dict[str, Any] = json.loads(done.stdout)
     return row
 
 
-async def _measured(url: str, number: int) -> dict[str, Any]:
-    options: dict[str, Any] = {} if url.startswith(("memory", "sqlite")) else {"namespace": f"b{secrets.token_hex(4)}"}
-    storage: Any = open_storage(url, ttl=timedelta(hours=1), **options)
-    async with storage:
-        await storage.write("chat:0", session_of(400))
+async def _measured(url: str, number: int, size: int) -> dict[str, Any]:
+    at_once = max(1, min(BATCH, MOST_AT_ONCE // size))
+    keys = [f"chat:{n}" for n in range(number)]
+    storage: Any = open_storage(url, ttl=timedelta(hours=1))
+    async with storage, _emptied(storage, keys):
+        await storage.write("chat:0", session_of(size))
         before = _megabytes()
         began = perf_counter()
-        for start in range(0, number, BATCH):
-            await storage.write_many({f"chat:{n}": session_of(400) | {"n": n} for n in range(start, start + BATCH)})
+        for start in range(0, number, at_once):
+            some = range(start, min(start + at_once, number))
+            await _write(storage, {keys[n]: session_of(size) | {"n": n} for n in some})
         filled = perf_counter() - began
         grown = _megabytes() - before
-        keys = [f"chat:{random.randrange(number)}" for _ in range(SAMPLE)]
+        some_keys = random.choices(keys, k=min(SAMPLE, number * 3))
         began = perf_counter()
-        for key in keys:
+        for key in some_keys:
             await storage.read(key)
         read = perf_counter() - began
         began = perf_counter()
-        for count, key in enumerate(keys):
-            await storage.write(key, session_of(400) | {"n": -count})
+        for count, key in enumerate(some_keys):
+            await storage.write(key, session_of(size) | {"n": -count})
         written = perf_counter() - began
         began = perf_counter()
         listed = len([key async for key in storage.keys("chat:")])
         listing = perf_counter() - began
         if listed != number:
             raise AssertionError(f"{listed} of {number} keys are listed")
-        began = perf_counter()
-        await storage.purge_expired()
-        purging = perf_counter() - began
-        if number <= 100_000 and not url.startswith("memory"):
-            for start in range(0, number, BATCH):  # leave nothing behind
-                await storage.delete_many([f"chat:{n}" for n in range(start, start + BATCH)])
+        purging, copying = await _purged(storage), await _copied(storage, number)
+    each = 1e6 / len(some_keys)
     return {
         "sessions": number,
         "memory MB": round(grown, 1),
         "fill, µs each": round(filled / number * 1e6, 1),
-        "read µs": round(read / SAMPLE * 1e6, 1),
-        "write µs": round(written / SAMPLE * 1e6, 1),
+        "read µs": round(read * each, 1),
+        "write µs": round(written * each, 1),
         "list, µs each": round(listing / number * 1e6, 2),
-        "purge ms": round(purging * 1e3, 2),
+        "purge ms": "–" if purging is None else round(purging * 1e3, 2),
+        "copy, µs each": round(copying / number * 1e6, 1),
     }
+
+
+async def _write(storage: Any, values: dict[str, Any]) -> None:
+    if isinstance(storage, Batch):
+        await storage.write_many(values)
+    else:
+        await _at_once(lambda key: storage.write(key, values[key]), values)
+
+
+@asynccontextmanager
+async def _emptied(storage: Any, keys: list[str]) -> AsyncIterator[None]:
+    """Leave nothing behind on a server of one's own; a container is removed anyway."""
+    yield
+    if not any(name.startswith("SATCHEL_TEST_") and name.endswith("_URL") for name in os.environ):
+        return
+    for start in range(0, len(keys), BATCH):
+        if isinstance(storage, Batch):
+            await storage.delete_many(keys[start : start + BATCH])
+        else:
+            await _at_once(storage.delete, keys[start : start + BATCH])
+
+
+async def _at_once(call: Callable[[str], Awaitable[Any]], keys: Iterable[str]) -> None:
+    left = iter(keys)
+
+    async def work() -> None:
+        for key in left:
+            await call(key)
+
+    await asyncio.gather(*(work() for _ in range(16)))
+
+
+async def _purged(storage: Any) -> float | None:
+    """Return the seconds that a purge takes, or None where there is none."""
+    if not storage.capabilities.expiring or not hasattr(storage, "purge_expired"):
+        return None
+    began = perf_counter()
+    await storage.purge_expired()
+    return perf_counter() - began
+
+
+async def _copied(storage: Any, number: int) -> float:
+    """Return the seconds that copying all of it into memory takes."""
+    async with MemoryStorage() as target:
+        began = perf_counter()
+        summary = await copy(storage, target, prefix="chat:")
+        seconds = perf_counter() - began
+    if summary.done != number:
+        raise AssertionError(f"{summary.done} of {number} sessions are copied")
+    return seconds
 
 
 def _megabytes() -> float:
@@ -105,4 +189,4 @@ def _megabytes() -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(_measured(sys.argv[1], int(sys.argv[2])))))
+    print(json.dumps(asyncio.run(_measured(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))))
