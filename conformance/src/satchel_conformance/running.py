@@ -76,10 +76,7 @@ async def at_once(
     Raises:
         ValueError: what makes storages, or kills the server, cannot be handed to another process.
     """
-    try:
-        pickle.dumps((factory, setting))
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
-        raise ValueError(f"several jobs need what other processes can import: {error}") from error
+    check_portable(factory, setting)
     loop = asyncio.get_running_loop()
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_end_quietly) as processes:
         try:
@@ -92,6 +89,18 @@ async def at_once(
                 yield await result
         finally:
             processes.shutdown(wait=False, cancel_futures=True)
+
+
+def check_portable(*things: object) -> None:
+    """See that other processes can be handed these.
+
+    Raises:
+        ValueError: one of them is such as a lambda, which no other process can import.
+    """
+    try:
+        pickle.dumps(things)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise ValueError(f"several jobs need what other processes can import: {error}") from error
 
 
 def _run(clause: str, factory: Factory, declared: Declared, setting: Setting, exception: str) -> Result:

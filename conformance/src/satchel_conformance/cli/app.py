@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import pickle
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +22,7 @@ from satchel_conformance.mistakes import MISTAKES
 from satchel_conformance.registry import RULES, select
 from satchel_conformance.results import Result, Status, line
 from satchel_conformance.runner import PROFILES, check_exceptions, profile_of, validate
+from satchel_conformance.running import check_portable
 
 app = typer.Typer(
     help="Proves a Satchel storage right.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
@@ -46,7 +46,7 @@ def run(
         str, typer.Option(metavar="MODULE:NAME", help="What is declared, if the storage does not say itself.")
     ] = "",
     private: Annotated[bool, typer.Option("--private", help="Every storage has its records to itself.")] = False,
-    profile: Annotated[str, typer.Option(help=f"How much is tried: {', '.join(PROFILES)}.")] = ("quick"),
+    profile: Annotated[str, typer.Option(help=f"How much is tried: {', '.join(PROFILES)}.")] = "quick",
     jobs: Annotated[
         int | None,
         typer.Option("--jobs", "-j", min=1, help="How many clauses are tried at once.", show_default="processors + 1"),
@@ -163,8 +163,8 @@ def new(
 def _jobs(storage: Factory | str, clauses: int) -> int:
     """Return in how many processes to try clauses: one more than there are processors, as some wait for the server."""
     try:
-        pickle.dumps(storage)
-    except (pickle.PicklingError, TypeError, AttributeError):  # such as a lambda, which no other process can import
+        check_portable(storage)
+    except ValueError:
         return 1
     return (os.cpu_count() or 1) + 1 if clauses >= _WORTH_PROCESSES else 1
 
