@@ -156,6 +156,18 @@ def test_run_says_what_other_processes_cannot_import(tmp_path: Path, monkeypatch
     assert _call("run", "unnamed:make", "--private", "-c", "R4", "-c", "R2")[0] == 0
 
 
+def test_processes_of_a_run_have_the_environment_of_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "knowing.py").write_text(
+        "import os\nfrom pathlib import Path\nfrom satchel import MemoryStorage\n"
+        "def make():\n    assert os.environ['BOT'] == Path('bot').read_text()\n    return MemoryStorage()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        monkeypatch.setenv("BOT", name)
+        (tmp_path / "bot").write_text(name)
+        assert _call("run", "knowing:make", "--private", "-c", "R3", "-j2")[0] == 0
+
+
 def test_run_says_that_a_process_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ending.py").write_text(
         "import os\nfrom satchel import MemoryStorage\n"

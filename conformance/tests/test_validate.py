@@ -100,7 +100,7 @@ def test_a_clause_that_does_not_end_fails(monkeypatch: pytest.MonkeyPatch) -> No
         async def read(self, key: str) -> Any:
             await asyncio.sleep(60)
 
-    monkeypatch.setattr("satchel_conformance.running.LONGEST", 0.05)
+    monkeypatch.setattr("satchel_conformance.running.LONGEST", 0.15)
 
     [result] = _validate(Hangs, shared=False, clauses=["R1-absent-is-none"]).results
 
@@ -115,7 +115,7 @@ def test_a_search_that_takes_too_long_leaves_no_thread(clause: str, monkeypatch:
 
         read = delete = write  # type: ignore[assignment]
 
-    monkeypatch.setattr("satchel_conformance.running.LONGEST", 0.2)
+    monkeypatch.setattr("satchel_conformance.running.LONGEST", 0.6)
     start = time.monotonic()
 
     [result] = _validate(lambda: Hangs({}), clauses=[clause]).results  # which waits for the threads of its event loop

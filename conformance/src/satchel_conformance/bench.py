@@ -54,7 +54,7 @@ class Profile:
         return math.ceil(most * self.part)
 
 
-QUICK: Final = Profile(examples=25, programs=15, part=1 / 3)
+QUICK: Final = Profile(examples=25, programs=10, part=1 / 3)
 """For a loop of work: seconds, where a request takes less than a millisecond."""
 
 THOROUGH: Final = Profile(examples=500, programs=500, part=1)
@@ -192,7 +192,7 @@ class Bench:
     def many(self) -> int:
         """How many keys are more than a backend takes at once; in a quick run fewer, above all without batches."""
         if self.profile == QUICK:
-            return _MANY // 2 if self.capabilities.batch else _MANY // 20
+            return _MANY // 2 if self.capabilities.batch else _MANY // 40
         return _MANY
 
     @property

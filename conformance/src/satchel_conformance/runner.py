@@ -15,7 +15,7 @@ from satchel_conformance.bench import QUICK, THOROUGH, Factory, Profile, Setting
 from satchel_conformance.declared import Declared
 from satchel_conformance.registry import select
 from satchel_conformance.results import Report, Result
-from satchel_conformance.running import at_once, in_turn
+from satchel_conformance.running import at_once, in_turn, prepare
 
 PROFILES: Final = MappingProxyType({"quick": QUICK, "thorough": THOROUGH})
 """How much is tried, by name."""
@@ -71,13 +71,15 @@ async def validate(
         network = bool(url and urlsplit(url).hostname)
     excepted = check_exceptions(exceptions or {})
     chosen = select(clauses)
+    context = prepare(factory, setting) if jobs > 1 else None
     name, own = await _meet(factory)
     declared = Declared(capabilities or own or Capabilities(), shared, bool(url), network, kill is not None)
     start = time.perf_counter()
     results: dict[str, Result] = {}
-    running = in_turn(chosen, factory, declared, setting, excepted)
-    if jobs > 1:
-        running = at_once(chosen, factory, declared, setting, excepted, jobs)
+    if context is None:
+        running = in_turn(chosen, factory, declared, setting, excepted)
+    else:
+        running = at_once(chosen, factory, declared, setting, excepted, jobs, context)
     async for result in running:
         results[result.clause] = result
         if progress is not None:

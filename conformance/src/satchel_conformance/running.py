@@ -1,24 +1,32 @@
 """Running clauses: one, one after the other, or in several processes at once."""
 
 import asyncio
+import os
 import pickle
 import signal
+import sys
 import time
 import traceback
 from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
+from multiprocessing.context import BaseContext
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
+from satchel.urls import storage_class
 from satchel_conformance.bench import SETTING, Factory, Setting, open_bench
 from satchel_conformance.checks import ClauseFailure, NotApplicable
 from satchel_conformance.declared import Declared
 from satchel_conformance.registry import Clause, select
 from satchel_conformance.results import Result, Status
 
-LONGEST: Final = 60.0
-"""The seconds after which a clause that is still running has failed."""
+LONGEST: Final = 180.0
+"""The seconds after which a clause that is still running has failed; of them, the profile's part."""
+
+_WAITING: Final = {"network", "expiring"}  # what clauses need that mostly wait
+_LONG: Final = {"model", "processes", "properties"}  # the themes of those that take longest
 
 _CLAUSES: Final = Path(__file__).parent / "clauses"
 
@@ -31,7 +39,8 @@ async def run_clause(
         return Result(clause.id, clause.statement, clause.rule, Status.NOT_APPLICABLE, reason=missing)
     status, expected, happened, where, trace, reason = Status.FAILED, "", "", "", "", exception
     start = time.perf_counter()
-    limit = asyncio.timeout(LONGEST)
+    longest = LONGEST * setting.profile.part
+    limit = asyncio.timeout(longest)
     try:
         async with limit, open_bench(factory, declared, setting, opened=clause.opened) as bench:
             await clause.check(bench)
@@ -45,7 +54,7 @@ async def run_clause(
     except ClauseFailure as error:
         expected, happened, where = error.expected, error.happened, _where(error)
     except Exception as error:
-        said = f"it had not ended after {LONGEST:g} s" if limit.expired() else f"{type(error).__name__}: {error}"
+        said = f"it had not ended after {longest:g} s" if limit.expired() else f"{type(error).__name__}: {error}"
         expected, happened, where = clause.statement, said, _where(error)
         trace = "".join(traceback.format_exception(error, limit=-8))
     if status is Status.FAILED and exception:
@@ -70,20 +79,25 @@ async def at_once(
     setting: Setting,
     excepted: Mapping[str, str],
     jobs: int,
+    context: BaseContext,
 ) -> AsyncIterator[Result]:
     """Run clauses in so many processes, each in an event loop of its own; results come as they are there.
 
-    Raises:
-        ValueError: what makes storages, or kills the server, cannot be handed to another process.
+    Args:
+        chosen: the clauses.
+        factory: makes the storages.
+        declared: of the storage.
+        setting: of the run.
+        excepted: the reasons of clauses that may fail.
+        jobs: the number of processes.
+        context: what `prepare` returned for this factory and this setting.
     """
-    check_portable(factory, setting)
     loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_end_quietly) as processes:
+    with ProcessPoolExecutor(jobs, context, _begin, (dict(os.environ),)) as processes:
         try:
-            # Those that wait for time-outs take longest, so they come first, lest one is left alone at the end.
             started = [
                 loop.run_in_executor(processes, _run, one.id, factory, declared, setting, excepted.get(one.id, ""))
-                for one in sorted(chosen, key=lambda one: "network" not in one.needs)
+                for one in _spread(chosen)
             ]
             for result in asyncio.as_completed(started):
                 yield await result
@@ -107,8 +121,43 @@ def _run(clause: str, factory: Factory, declared: Declared, setting: Setting, ex
     return asyncio.run(run_clause(select([clause])[0], factory, declared, setting, exception))
 
 
-def _end_quietly() -> None:
-    """Let an interrupt end a process without a word: what started it says it."""
+def prepare(factory: Factory, setting: Setting) -> BaseContext:
+    """Return how to start processes that try clauses; on Linux, begin to import what takes them time.
+
+    There they are forked from a process that has imported it, and done nothing else. Elsewhere to fork is not safe.
+
+    Raises:
+        ValueError: what makes storages, or kills the server, cannot be handed to another process.
+    """
+    check_portable(factory, setting)
+    if sys.platform != "linux":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    adapter = {storage_class(setting.url).__module__} if setting.url else set()
+    context.set_forkserver_preload([__name__, *{one.check.__module__ for one in select()}, *adapter])
+    forkserver.ensure_running()
+    return context
+
+
+def _spread(chosen: Iterable[Clause]) -> list[Clause]:
+    """Return clauses in an order that keeps processors busy, and leaves nothing long for the end.
+
+    Those that wait, for time-outs and for ends of lifetimes, come between others.
+    """
+    every = sorted(chosen, key=lambda one: one.theme not in _LONG)
+    waiting = [one for one in every if one.theme not in _LONG and not _WAITING.isdisjoint(one.needs)]
+    working = [one for one in every if one not in waiting]
+    places = [(place / len(some), one) for some in (waiting, working) for place, one in enumerate(some)]
+    return [one for _, one in sorted(places, key=itemgetter(0))]
+
+
+def _begin(environment: dict[str, str]) -> None:
+    """Take over an environment, as a process may be forked from one that knows an older one.
+
+    An interrupt is to end it without a word: what started it says it.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -41,7 +41,7 @@ class NormalizesKeys(Mangles):
         return normalize("NFC", key)
 
 
-@planted("R4-injective-separators")
+@planted("R4-injective-separators", "R4-namespaces-injective")
 class JoinsSeparators(Mangles):
     """Two separators count as one."""
 

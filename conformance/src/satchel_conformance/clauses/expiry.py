@@ -2,12 +2,15 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Final
 
 from satchel import ConfigurationError, ConflictError, StorageError
 from satchel_conformance.bench import Bench
 from satchel_conformance.checks import expect, expect_error, expect_same, outcome
 from satchel_conformance.registry import clause
 from satchel_conformance.timing import Life, expect_restart, short_ttl
+
+_ATTEMPTS: Final = 5  # at a server that others use, too, their records may end between two purges
 
 
 @clause("R6-never-early", "expiring")
@@ -151,19 +154,21 @@ async def purge(bench: Bench) -> None:
     """purge_expired gives a number, leaves the living, and leaves nothing to purge."""
     storage = await bench.another(ttl=short_ttl(bench))
     await bench.storage.write("for ever", 1)
-    for index in range(5):
-        await storage.write(f"ended:{index}", index)
-    await Life(bench).over()
-    fresh = Life(bench)
-    await storage.write("fresh", 1)
-    first = await storage.purge_expired()
-    found = await storage.read("fresh")
-    if fresh.lasts:
-        second = await storage.purge_expired()
+    for attempt in range(1, _ATTEMPTS + 1):
+        for index in range(5):
+            await storage.write(f"ended:{index}", index)
+        await Life(bench).over()
+        fresh = Life(bench)
+        await storage.write("fresh", 1)
+        first = await storage.purge_expired()
+        found = await storage.read("fresh")
         expect(type(first) is int and first >= 0, "purge_expired gives a number", repr(first))
-        expect_same(found, 1, "read of a living record after purge_expired")
         if fresh.lasts:
-            expect_same(second, 0, "a second purge_expired")
+            expect_same(found, 1, "read of a living record after purge_expired")
+        second = await storage.purge_expired()
+        if second == 0 or not fresh.lasts:
+            break
+        expect(attempt < _ATTEMPTS, "a second purge_expired gives 0", f"{second}, {attempt} times out of {attempt}")
     expect_same(await bench.storage.read("for ever"), 1, "read of a record without a lifetime after purge_expired")
 
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 _TIMEOUT: Final = timedelta(milliseconds=400)
 _SLACK: Final = 0.6  # seconds for a busy machine to notice that the timeout is over
-_ATTEMPTS: Final = 4  # a busy machine may take longer than that where nothing is wrong, but not every time
+_ATTEMPTS: Final = 8  # a busy machine may take longer than that where nothing is wrong, but not every time
 _OLD: Final = {"value": "old", "pad": "x" * 2000}
 _NEW: Final = {"value": "new", "pad": "y" * 2000}
 

@@ -49,7 +49,7 @@ def run(
     profile: Annotated[str, typer.Option(help=f"How much is tried: {', '.join(PROFILES)}.")] = "quick",
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", min=1, help="How many clauses are tried at once.", show_default="processors + 1"),
+        typer.Option("--jobs", "-j", min=1, help="How many clauses are tried at once.", show_default="2 per processor"),
     ] = None,
     exception: Annotated[
         list[str] | None,
@@ -161,12 +161,12 @@ def new(
 
 
 def _jobs(storage: Factory | str, clauses: int) -> int:
-    """Return in how many processes to try clauses: one more than there are processors, as some wait for the server."""
+    """Return in how many processes to try clauses: twice as many as there are processors, as they wait for servers."""
     try:
         check_portable(storage)
     except ValueError:
         return 1
-    return (os.cpu_count() or 1) + 1 if clauses >= _WORTH_PROCESSES else 1
+    return 2 * (os.cpu_count() or 1) if clauses >= _WORTH_PROCESSES else 1
 
 
 def _named(exception: str) -> tuple[str, str]:
