@@ -200,7 +200,8 @@ async def test_sessions_are_spread_over_prefixes_and_listed_from_all(
 
 async def test_listing_takes_every_page_and_passes_over_what_is_not_ours(moto_url: str, namespace: str) -> None:
     raw = client_at(endpoint_of(moto_url))
-    async with S3Storage[Any].from_url(moto_url, namespace=namespace) as storage:
+    # All writes are under way at once, and the server answers one after the other.
+    async with S3Storage[Any].from_url(moto_url, namespace=namespace, timeout=timedelta(minutes=2)) as storage:
         keys = sorted(f"chat:{number}" for number in range(1010))
         await asyncio.gather(*(storage.write(key, 1) for key in keys))
         for other in ("a/b", "a b", "a#" + "0" * 64):
@@ -458,6 +459,23 @@ async def test_a_user_that_the_server_does_not_know_is_said(ceph_url: str, monke
             await open_storage(ceph_url).read("chat:1")
         assert "hunter2" not in str(caught.value)
         assert isinstance(caught.value.__cause__, ClientError)
+
+
+async def test_credentials_are_those_of_the_file_as_it_is(
+    ceph_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What keeps credentials for a while writes them anew, and a bot goes on."""
+    file, secret = tmp_path / "credentials", os.environ["AWS_SECRET_ACCESS_KEY"]
+    text = f"[default]\naws_access_key_id = {os.environ['AWS_ACCESS_KEY_ID']}\naws_secret_access_key = "
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    file.write_text(f"{text}old\n")
+    with pytest.raises(ConfigurationError, match="does not take the AWS credentials given"):
+        await open_storage(ceph_url, namespace=namespace).read("chat:1")
+    file.write_text(f"{text}{secret}\n")
+    async with open_storage(ceph_url, namespace=namespace) as storage:
+        assert await storage.read("chat:1") is None
 
 
 async def test_a_bucket_of_somebody_else_is_said(front: Front, front_url: str) -> None:

@@ -1,11 +1,14 @@
 """A client of boto3's, made and used in threads, whose requests are sent once."""
 
 import asyncio
+import os
 import random
 import re
 import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -16,7 +19,6 @@ from botocore import exceptions as driver
 from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from botocore.loaders import create_loader
 from botocore.parsers import ResponseParserError
 
 from satchel.adapter import kind_of
@@ -33,7 +35,9 @@ _DROPPED: Final = (driver.ConnectionClosedError, driver.IncompleteReadError, dri
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.025, 2.0  # seconds
 _REGION: Final = re.compile(r"[a-z0-9-]{1,63}")
-_LOADER: Final = create_loader()  # reading what the service looks like is most of what it takes to make a client
+# https://boto3.amazonaws.com/v1/documentation/api/latest/guide/configuration.html
+_FILES: Final = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+_MAKING: Final = threading.Lock()  # a session is not for several threads
 
 
 class AWS:
@@ -150,13 +154,8 @@ class AWS:
         return inner
 
     def _make(self) -> Any:
-        """Make a client from a session of its own: the default one is not for threads."""
+        """Make a client."""
         region, endpoint_url, profile = self._given.values()
-        session = botocore.session.Session(profile=profile)
-        session.register_component("data_loader", _LOADER)
-        if endpoint_url is not None and region is None and session.get_config_variable("region") is None:
-            region = "us-east-1"  # what is not at AWS mostly does not care, but requests are signed for one
-        made = boto3.Session(botocore_session=session, region_name=region)
         config = Config(
             connect_timeout=self._seconds / 4,  # so that there is time for another address
             read_timeout=self._seconds,
@@ -166,10 +165,14 @@ class AWS:
             user_agent_extra="satchel",
             **self._settings,
         )
-        if session.get_credentials() is None:
-            raise driver.NoCredentialsError
-        make: Callable[..., Any] = made.client
-        return make(self._service, endpoint_url=endpoint_url, config=config)
+        with _MAKING:
+            session = _session(profile, _configuration())
+            if session.get_credentials() is None:
+                raise driver.NoCredentialsError
+            if endpoint_url is not None and region is None and session.region_name is None:
+                region = "us-east-1"  # what is not at AWS mostly does not care, but requests are signed for one
+            make: Callable[..., Any] = session.client
+            return make(self._service, region_name=region, endpoint_url=endpoint_url, config=config)
 
     def _work(self, work: Callable[[Any], T]) -> T:
         self._ours.flag = True
@@ -233,6 +236,27 @@ class AWS:
             and http_response.status_code < 300
         ):
             raise ResponseParserError(f"an answer of the type {kind}")  # botocore would take it for an empty one
+
+
+@lru_cache(maxsize=4)
+def _session(profile: str | None, _configuration: object) -> boto3.Session:
+    """Return a session, whose credentials and data a client needs most of its time to find, and to read."""
+    return boto3.Session(botocore_session=botocore.session.Session(profile=profile))
+
+
+def _configuration() -> object:
+    """Return what differs as soon as the environment or a file says something else than when a session was made."""
+    said = frozenset(item for item in os.environ.items() if item[0].startswith(("AWS_", "BOTO")) or item[0] == "HOME")
+    files = (os.environ.get(name, default) for name, default in _FILES.items())
+    return said, *map(_written, files)
+
+
+def _written(file: str) -> int:
+    """Return when a file was written, or 0 if it is not there."""
+    try:
+        return Path(file).expanduser().stat().st_mtime_ns
+    except (OSError, RuntimeError):  # which is what it raises where nobody has a home
+        return 0
 
 
 class Backoff:
