@@ -16,6 +16,7 @@ from conformance.tests.planted import planted
 from conformance.tests.planted.correct import Correct, Plain, World
 from conformance.tests.planted.wire import Wire
 from satchel import ANY, ConflictError, Expected, Payload, Record, StorageError, StorageUnavailableError
+from satchel.deadlines import Deadlines
 
 _BEGUN: ContextVar[float] = ContextVar("begun")
 """When this task began with a request, by its loop's clock."""
@@ -57,7 +58,7 @@ class WaitsForEver(Wire):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._seconds = 3.0
+        self._deadlines = Deadlines(3.0)
 
 
 @planted("R15-silent")
@@ -65,12 +66,12 @@ class ListsForEver(Wire):
     """There is no timeout for a listing."""
 
     async def keys(self, prefix: str = "") -> AsyncIterator[str]:
-        seconds, self._seconds = self._seconds, 3.0
+        deadlines, self._deadlines = self._deadlines, Deadlines(3.0)
         try:
             async for key in super().keys(prefix):
                 yield key
         finally:
-            self._seconds = seconds
+            self._deadlines = deadlines
 
 
 @planted("R15-too-late")
@@ -159,7 +160,7 @@ class WaitsForEachPart(Wire):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.patience, self._seconds = self._seconds, max(3.0, self._seconds)
+        self.patience, self._deadlines = self._seconds, Deadlines(max(3.0, self._seconds))
 
     async def ask(self, *request: Any) -> Any:
         _BEGUN.set(asyncio.get_running_loop().time())

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Final, Generic, Self, TypedDict, TypeVar
 
 from satchel.capabilities import Capabilities
 from satchel.codecs import JSON, Codec
+from satchel.deadlines import Deadlines
 from satchel.errors import (
     ConfigurationError,
     ConflictError,
@@ -140,6 +141,7 @@ class EncodedStorage(Generic[V]):
         if ttl is not None and not self.capabilities.expiring:
             raise ConfigurationError(f"{type(self).__name__} takes no ttl: its records cannot expire")
         self._seconds = milliseconds("timeout", timeout) / 1000
+        self._deadlines = Deadlines(self._seconds)
         self._loop: asyncio.AbstractEventLoop | None = None  # the loop it is open on
         self._opening: asyncio.Lock | None = None
         self._acquired = False  # there may be something to close
@@ -467,8 +469,7 @@ class EncodedStorage(Generic[V]):
         try:
             if self.local:
                 return await hook(*arguments)
-            async with asyncio.timeout(self._seconds):
-                result = await hook(*arguments)
+            result = await self._deadlines.bound(hook, *arguments)
         except SatchelError:
             raise
         except Exception as error:
