@@ -401,6 +401,47 @@ async def test_requests_that_fail_are_counted_and_so_are_new_connections(proxy: 
     assert (outer.round_trips, outer.connections, outer.bytes_up, outer.bytes_down) == (4, 3, 24, 18)
 
 
+async def test_requests_side_by_side_are_one_in_a_row(proxy: Proxy) -> None:
+    async with connected(proxy) as one, connected(proxy) as other:
+        with proxy.counting() as count:
+            proxy.arm(Delay())
+            one.send(b"hello\n")
+            other.send(b"hello\n")
+            async with asyncio.timeout(5):
+                while count.round_trips < 2:
+                    await asyncio.sleep(0.001)
+            proxy.heal()
+            assert [await each.reader.readline() for each in (one, other)] == [b"hello\n"] * 2
+            assert (count.round_trips, count.in_a_row) == (2, 1)
+            await one.ask(b"hello")
+            await other.ask(b"hello")
+            assert (count.round_trips, count.in_a_row) == (4, 3)
+
+
+async def test_what_waits_for_an_answer_since_before_is_not_under_way(proxy: Proxy) -> None:
+    async with connected(proxy) as waiting, connected(proxy) as client:
+        held = proxy.arm(Delay(), times=1)
+        waiting.send(b"hello\n")
+        assert await strikes(held)
+        with proxy.counting() as count:
+            await client.ask(b"hello")
+            await client.ask(b"hello")
+        assert (count.round_trips, count.in_a_row) == (2, 2)
+        proxy.heal()
+        assert await waiting.reader.readline() == b"hello\n"
+
+
+async def test_a_request_whose_connection_broke_is_not_under_way_any_more(proxy: Proxy) -> None:
+    with proxy.counting() as count:
+        proxy.arm(Cut(before="answer"), times=1)
+        async with connected(proxy) as client:
+            with pytest.raises(ConnectionResetError):
+                await client.ask(b"hello")
+        async with connected(proxy) as client:
+            await client.ask(b"hello")
+    assert (count.round_trips, count.in_a_row) == (2, 2)
+
+
 async def test_tls_passes_and_its_handshake_is_seen_as_round_trips() -> None:
     def context(side: int) -> ssl.SSLContext:
         made = ssl.SSLContext(side)

@@ -21,7 +21,7 @@ import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -85,12 +85,18 @@ Fault = Refuse | Cut | Delay | Truncate | Drip | BlackHole
 
 @dataclass(eq=False)
 class Count:
-    """What crossed the proxy: requests (answered or not), new connections, bytes from clients, bytes to clients."""
+    """What crossed the proxy: requests (answered or not), new connections, bytes from clients, bytes to clients.
+
+    `in_a_row` are the requests that began when none of the others was under way: how often one had to wait for the
+    server. `under_way` are those that have no answer yet.
+    """
 
     round_trips: int = 0
+    in_a_row: int = 0
     connections: int = 0
     bytes_up: int = 0
     bytes_down: int = 0
+    under_way: set[object] = field(default_factory=set, repr=False)
 
 
 class _Armed:
@@ -117,12 +123,19 @@ class _Traffic:
         self.armed: _Armed | None = None
         self.counts: list[Count] = []
 
-    def request(self) -> _Armed | None:
-        self.add(round_trips=1)
+    def request(self, connection: "_Connection") -> _Armed | None:
+        for count in self.counts:
+            count.round_trips += 1
+            count.in_a_row += not count.under_way
+            count.under_way.add(connection)
         if not self.armed or self.armed.left < 1:
             return None
         self.armed.left -= 1
         return self.armed
+
+    def answered(self, connection: "_Connection") -> None:
+        for count in self.counts:
+            count.under_way.discard(connection)
 
     def add(self, **numbers: int) -> None:
         for count in self.counts:
@@ -287,6 +300,7 @@ class _Connection:
             pass  # an end that broke, or our own cut
 
     def close(self, _: object) -> None:
+        self.end_request()
         self.client.close()
         self.server.close()
 
@@ -313,9 +327,13 @@ class _Connection:
         """See whether a request begins with what the client has sent."""
         for frame in self.frames[0].begun(data) if self.frames else (HEADERS,):
             if frame == RST_STREAM:  # it has given up, and there may be no answer
-                self.asking = False
+                self.end_request()
             elif frame == HEADERS and not self.asking:
-                self.asking, self.asked, self.told, self.armed = True, 0, 0, self.traffic.request()
+                self.asking, self.asked, self.told, self.armed = True, 0, 0, self.traffic.request(self)
+
+    def end_request(self) -> None:
+        self.asking = False
+        self.traffic.answered(self)
 
     async def down(self) -> None:
         while data := await self.loop.sock_recv(self.server, _CHUNK):
@@ -365,7 +383,7 @@ class _Connection:
     async def tell(self, data: bytes) -> None:
         if data:
             if not self.frames or not ANSWERS.isdisjoint(list(self.frames[1].begun(data))):
-                self.asking = False
+                self.end_request()
             self.told += len(data)
             self.traffic.add(bytes_down=len(data))
             await self.loop.sock_sendall(self.client, data)
