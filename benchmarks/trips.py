@@ -10,7 +10,10 @@ from benchmarks.report import Setting, Table, session_of
 from satchel import SessionGroup, Sessions, Storage, open_storage
 from satchel_conformance.proxy import Proxy, address_in
 
-NOTE: Final = "Requests on warm connections; what is wanted is in the head. A group has three parts, on one storage."
+NOTE: Final = (
+    "How often a turn waits for the server, on warm connections; what is wanted is in the head. A group has three "
+    "parts on one storage. Where requests are made side by side, their number is in brackets."
+)
 
 
 def answer(setting: Setting) -> Iterator[Table]:
@@ -34,7 +37,8 @@ async def _counted(proxy: Proxy, url: str) -> dict[str, Any]:
                 await turn()
             with proxy.counting() as count:
                 await turn()
-            found[name] = count.round_trips
+            together = "" if count.in_a_row == count.round_trips else f" ({count.round_trips} requests)"
+            found[name] = f"{count.in_a_row}{together}"
         return found
 
 

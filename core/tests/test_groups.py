@@ -27,6 +27,25 @@ from satchel.groups import Parts
 UPDATE = SimpleNamespace(chat=SimpleNamespace(id=42), from_user=SimpleNamespace(id=7))
 
 
+class Crowd(Plain):
+    """Reads nothing, and writes nothing, before so many calls wait for it."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.barrier = asyncio.Barrier(size)
+        self.broken = ""
+
+    async def read(self, key: str) -> Any:
+        await self.barrier.wait()
+        return await super().read(key)
+
+    async def write(self, key: str, value: Any) -> None:
+        await self.barrier.wait()
+        if key == self.broken:
+            raise StorageUnavailableError("try again")
+        await super().write(key, value)
+
+
 @pytest.fixture
 def storage() -> Together:
     return Together()
@@ -293,15 +312,28 @@ async def test_where_each_is_changed_by_itself_what_is_overwritten_goes_alone() 
     assert await storage.read("user:7") == {"n": 1}
 
 
-async def test_on_a_storage_without_versions_parts_are_read_and_written_one_by_one() -> None:
-    storage = Plain()
-
-    async with group_of(storage).open(UPDATE) as parts:
+async def test_on_a_storage_without_batches_parts_are_read_and_written_side_by_side() -> None:
+    storage = Crowd(3)
+    async with asyncio.timeout(5), group_of(storage).open(UPDATE) as parts:
         parts.user.data["n"] = 1
         parts.chat.data["n"] = 2
+        parts.both.data["n"] = 3
 
-    assert await storage.read("user:7") == {"n": 1}
-    assert await storage.read("chat:42") == {"n": 2}
+    stored = {key: await storage.memory.read(key) for key in ("user:7", "chat:42", "all")}
+    assert stored == {"user:7": {"n": 1}, "chat:42": {"n": 2}, "all": {"n": 3}}
+
+
+async def test_on_a_storage_without_batches_a_part_that_cannot_be_saved_does_not_keep_the_others_from_it() -> None:
+    storage = Crowd(3)
+    storage.broken = "chat:42"
+    with pytest.raises(StorageUnavailableError, match="try again"):
+        async with asyncio.timeout(5), group_of(storage).open(UPDATE) as parts:
+            parts.user.data["n"] = 1
+            parts.chat.data["n"] = 2
+            parts.both.data["n"] = 3
+
+    stored = {key: await storage.memory.read(key) for key in ("user:7", "chat:42", "all")}
+    assert stored == {"user:7": {"n": 1}, "chat:42": None, "all": {"n": 3}}
 
 
 async def test_keys_can_be_given_by_part(storage: Together) -> None:

@@ -9,6 +9,7 @@ from satchel.errors import ConfigurationError, ConflictError, SessionError
 from satchel.keys import show
 from satchel.session import LazySession, Pending, Session
 from satchel.sessions import Sessions
+from satchel.settling import together
 from satchel.storage import Batch, Change, Record, Transactional, Versioned, VersionedBatch
 
 _OURS = ("data", "delete", "keys", "save")
@@ -89,8 +90,8 @@ class SessionGroup:
     - `Transactional`: all parts in it are saved, or none.
     - `VersionedBatch`: each part is saved by itself. One that is in conflict is merged and saved again, or raises
       `ConflictError`, as its `on_conflict` says; the parts that were not in conflict stay saved.
-    - any other: parts are loaded and saved one by one, in the order of their names. Where saving one fails, those
-      before it stay saved, and those after it are not saved.
+    - any other: parts are loaded and saved in a round trip each, side by side. Where saving one fails, the others stay
+      saved.
 
     Two storages are never saved together; where the second fails, what lies in the first stays saved. An update that
     has no key for one part has the others.
@@ -166,16 +167,16 @@ def _keep_apart(sessions: Mapping[str, Session[Any]]) -> None:
                 )
 
 
-def _together(sessions: Iterable[Session[Any]]) -> Iterable[list[Session[Any]]]:
+def _by_storage(sessions: Iterable[Session[Any]]) -> Iterable[list[Session[Any]]]:
     """Group the sessions by storage."""
-    by_storage: dict[int, list[Session[Any]]] = {}
+    found: dict[int, list[Session[Any]]] = {}
     for session in sessions:
-        by_storage.setdefault(id(session.storage), []).append(session)
-    return by_storage.values()
+        found.setdefault(id(session.storage), []).append(session)
+    return found.values()
 
 
 async def _load(sessions: Iterable[Session[Any]]) -> None:
-    for ours in _together(sessions):
+    for ours in _by_storage(sessions):
         storage = ours[0].storage
         if len(ours) > 1 and isinstance(storage, Transactional | VersionedBatch):
             records = await storage.read_records([session.key for session in ours if session.key is not None])
@@ -187,8 +188,7 @@ async def _load(sessions: Iterable[Session[Any]]) -> None:
                 value = values.get(session.key or "")
                 await session.receive(None if value is None else Record(value, ""))
         else:
-            for session in ours:
-                await session.load()
+            await together(session.load() for session in ours)
 
 
 async def _save(sessions: Mapping[str, Session[Any]]) -> None:
@@ -196,7 +196,7 @@ async def _save(sessions: Mapping[str, Session[Any]]) -> None:
         session = sessions[name]
         if isinstance(session, LazySession):
             await session.prepare()
-    for ours in _together(sessions[name] for name in sorted(sessions) if sessions[name].key is not None):
+    for ours in _by_storage(sessions[name] for name in sorted(sessions) if sessions[name].key is not None):
         storage = ours[0].storage
         # What is saved together is saved at versions, so what is written whatever is there goes alone.
         exact = [session for session in ours if session.is_exact]
@@ -206,9 +206,7 @@ async def _save(sessions: Mapping[str, Session[Any]]) -> None:
             await _write(storage, exact)
         else:
             exact = []
-        for session in ours:
-            if session not in exact:
-                await session.commit()
+        await together(session.commit() for session in ours if session not in exact)
 
 
 async def _commit(storage: Transactional[Any], sessions: list[Session[Any]]) -> None:

@@ -15,6 +15,9 @@ async def settled(value: Any) -> Any:
 
 async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Await all, and raise the first error only when nothing runs any more."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
+    coroutines = list(calls)
+    if len(coroutines) == 1:
+        return [await coroutines[0]]
+    tasks = [asyncio.ensure_future(call) for call in coroutines]
     await asyncio.gather(*tasks, return_exceptions=True)
     return [task.result() for task in tasks]

@@ -162,7 +162,7 @@ async def works_without_commits(storage: Any, caplog: pytest.LogCaptureFixture) 
         assert await storage.read_many(["user:1", "chat:1"]) == {"user:1": {"n": 1}, "chat:1": {"n": 1}}
         await storage.delete_many(["user:1", "chat:1"])
     (record,) = caplog.records
-    assert "_commit for this role: parts of a group are saved one by one until" in record.getMessage()
+    assert "_commit for this role: parts of a group are saved each by itself until" in record.getMessage()
 
 
 async def test_a_database_that_lacks_the_function_is_worked_with_as_before(

@@ -64,7 +64,7 @@ class SupabaseStorage(EncodedStorage[V]):
         supabase: a URL, or an `AsyncClient` of supabase, which is used with whatever options it has, and not closed.
         table: the name of the table; "satchel_sessions" by default.
         schema: the schema that it is in, which the API has to expose; "public" by default.
-        max_connections: how many connections there may be; other calls wait. 50 by default.
+        max_connections: how many connections there may be; other calls wait. 20 by default.
         http2: speak HTTP/2, with all calls on one connection; False by default.
         options: see `satchel.StorageOptions`. `create` does nothing, as the API can create nothing.
     """
@@ -281,7 +281,7 @@ class SupabaseStorage(EncodedStorage[V]):
             if error.code not in (_NO_FUNCTION, _FORBIDDEN):
                 raise
             logger.warning(
-                "%s has no function %s_commit for this role: parts of a group are saved one by one until what "
+                "%s has no function %s_commit for this role: parts of a group are saved each by itself until what "
                 "`satchel schema` prints is run, and granted",
                 self.where,
                 self._table,
