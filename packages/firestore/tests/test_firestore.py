@@ -26,7 +26,7 @@ from satchel import (
     ValueTooLargeError,
     open_storage,
 )
-from satchel_conformance.proxy import BlackHole, Proxy, address_in
+from satchel_conformance.proxy import BlackHole, Delay, Proxy, address_in
 from satchel_firestore import FirestoreStorage
 from satchel_firestore.documents import to_id
 
@@ -398,13 +398,33 @@ async def test_many_calls_share_one_connection_and_closing_leaves_none_and_no_ta
     assert asyncio.all_tasks() == tasks
 
 
-async def test_closing_ends_the_calls_that_are_under_way_with_an_error(url: str, namespace: str) -> None:
+async def test_closing_waits_for_the_calls_that_are_under_way(url: str, namespace: str) -> None:
     with Proxy(*address_in(url)) as proxy:
         storage = FirestoreStorage[Any](proxy.url(url), namespace=namespace)
-        await storage.setup()
-        proxy.arm(BlackHole())
+        await storage.write("chat:1", 1)
+        delayed = proxy.arm(Delay(), times=1)
         reading = asyncio.create_task(storage.read("chat:1"))
-        await asyncio.sleep(0.01)
+        await asyncio.wrap_future(delayed)
+        closing = asyncio.create_task(storage.aclose())
+        await asyncio.sleep(0)
+        assert not reading.done()
+        proxy.heal()
+        await closing
+        assert reading.done()
+        assert await reading == 1
+
+
+async def test_closing_ends_the_calls_that_get_no_answer_at_their_deadline(url: str, namespace: str) -> None:
+    with Proxy(*address_in(url)) as proxy:
+        storage = FirestoreStorage[Any](proxy.url(url), namespace=namespace, timeout=timedelta(seconds=1))
+        async with asyncio.timeout(20):
+            while True:
+                with suppress(StorageUnavailableError):  # a busy machine may be slow, too
+                    await storage.setup()
+                    break
+        silent = proxy.arm(BlackHole())
+        reading = asyncio.create_task(storage.read("chat:1"))
+        await asyncio.wrap_future(silent)
         await storage.aclose()
         with pytest.raises(StorageClosedError):
             await reading

@@ -181,16 +181,16 @@ class Line:
         A call of gRPC's that is given up on tells its event loop of its end all the same, be that loop closed by then,
         and does so by raising in the next one.
         """
-        task = asyncio.ensure_future(self._do(work))
-        self._calls[task] = self._client
-        task.add_done_callback(_retrieve)
+        client = self._client
+        task = asyncio.ensure_future(self._do(work, client))
+        self._calls[task] = client
+        task.add_done_callback(self._ended)
         try:
             return await asyncio.shield(task)
         finally:
             del task  # an error would have hold of it, and it of the error, and both of the connection
 
-    async def _do(self, work: Callable[[AsyncClient], Awaitable[T]]) -> T:
-        client = self._client
+    async def _do(self, work: Callable[[AsyncClient], Awaitable[T]], client: AsyncClient) -> T:
         try:
             return await work(client)
         except (driver.ServerError, driver.Cancelled):
@@ -200,19 +200,23 @@ class Line:
         except asyncio.CancelledError:
             raise driver.Cancelled("the channel was closed") from None  # type: ignore[no-untyped-call]
         finally:
-            del self._calls[asyncio.current_task()]
+            self._calls[asyncio.current_task()] = None
             if isinstance(client, Client) and client not in (self._client, *self._calls.values()):
                 await client.disconnect()
 
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        del self._calls[task]
+        if not task.cancelled():
+            task.exception()  # looked at, lest asyncio complains that nobody did
+
     async def close(self) -> None:
-        """Close the clients that are ours, and wait until the calls that were under way have ended."""
-        for client in {self._client, *self._calls.values()}:
-            if isinstance(client, Client):
-                await client.disconnect()
-        await asyncio.gather(*self._calls, return_exceptions=True)
+        """Wait until the calls that are under way have ended, as each does at its deadline, and close what is ours.
 
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Look at what a task has raised, lest asyncio complains that nobody did."""
-    if not task.cancelled():
-        task.exception()
+        A channel that is closed before gives up on them, and they would tell a closed event loop of it; see `call`.
+        """
+        try:
+            while self._calls:
+                await asyncio.wait(list(self._calls))
+        finally:
+            if isinstance(self._client, Client):
+                await self._client.disconnect()

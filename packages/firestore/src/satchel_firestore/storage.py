@@ -121,7 +121,7 @@ class FirestoreStorage(EncodedStorage[V]):
         await self._look(["-"], [])
 
     async def close(self) -> None:
-        """Close the client, unless it was passed in."""
+        """Wait for the calls that are under way, and close the client, unless it was passed in."""
         await self._line.close()
 
     async def get(self, name: str) -> Payload | None:
