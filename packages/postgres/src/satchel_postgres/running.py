@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -66,31 +67,45 @@ class Runner:
 
     async def _run_once(self, statement: bytes, parameters: dict[str, Any]) -> AsyncCursor[Any]:
         connection = await self._connections.take()
-        work = self.start(self._carry_out(connection, statement, parameters), connection)
+        answer: asyncio.Future[AsyncCursor[Any]] = asyncio.get_running_loop().create_future()
+        work = self.start(self._carry_out(connection, statement, parameters, answer), connection)
+        work.add_done_callback(partial(_pass_on, answer))
         try:
-            await asyncio.wait([work])
+            return await answer
         except asyncio.CancelledError:
-            self.start(_see_to_end(work, connection))
+            if not work.done():
+                self.start(_see_to_end(work, connection))
             raise
-        return work.result()
 
     async def _carry_out(
-        self, connection: Connection, statement: bytes, parameters: dict[str, Any]
-    ) -> AsyncCursor[Any]:
+        self, connection: Connection, statement: bytes, parameters: dict[str, Any], answer: asyncio.Future[Any]
+    ) -> None:
         cursor = AsyncCursor(connection, row_factory=tuple_row)
         cursor.format = pq.Format.BINARY if parameters else pq.Format.TEXT  # only without are several statements sent
         try:
-            return await cursor.execute(statement, parameters or None)
+            await cursor.execute(statement, parameters or None)
         except errors.ReadOnlySqlTransaction:
             cut(connection)  # a primary may have become a standby, and a new connection find the new primary
             raise
         finally:
             await self._connections.give_back(connection)
+        if not answer.done():
+            answer.set_result(cursor)  # at once: that the task is done is known two turns of the loop later
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         del self._tasks[task]
         if not task.cancelled():
             task.exception()  # else asyncio complains that nobody asked
+
+
+def _pass_on(answer: asyncio.Future[Any], work: asyncio.Task[None]) -> None:
+    """Tell who waits for an answer, if anybody still does, why there is none."""
+    if answer.done():
+        return
+    if work.cancelled():
+        answer.cancel()
+    elif (error := work.exception()) is not None:
+        answer.set_exception(error)
 
 
 async def _see_to_end(work: asyncio.Task[Any], connection: Connection) -> None:

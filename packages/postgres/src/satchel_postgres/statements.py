@@ -112,10 +112,12 @@ SELECT (SELECT min(key COLLATE "C") FROM wrong), 1 / (
 )::int
 """
 _RENEW: Final = f"UPDATE {{table}} AS old SET expires_at = {{end}} WHERE key = %(key)s AND {_ALIVE}"
-# What others are just writing, or purging, is left to them.
+# What others are just writing, or purging, is left to them. Without an order, a server that has no statistics, as of a
+# table that was just filled, expects to find so many soon, and goes through the table.
 _PURGE: Final = """
 DELETE FROM {table} WHERE key = ANY(ARRAY(
-    SELECT key FROM {table} WHERE expires_at <= statement_timestamp() LIMIT %(most)s FOR UPDATE SKIP LOCKED
+    SELECT key FROM {table} WHERE expires_at <= statement_timestamp()
+    ORDER BY expires_at LIMIT %(most)s FOR UPDATE SKIP LOCKED
 ))
 """
 _PAGE: Final = f"""
