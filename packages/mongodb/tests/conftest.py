@@ -29,9 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed (<|transport):ResourceWarning"))
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")
 def _collected() -> Iterator[None]:
-    """Leave nothing of it to the tests of others."""
+    """Leave nothing of it to the tests of others. The scope "package" would be the session, as this is none."""
     yield
     gc.collect()
 

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -139,6 +140,32 @@ async def test_without_a_ttl_every_write_and_touch_removes_an_older_end(
         assert not await storage.touch("missing")
     for key in keys:
         assert "expires_at" not in (await records.find_one({"_id": f"{namespace}:{key}"}) or {"expires_at": 0})
+
+
+async def test_without_a_ttl_the_server_looks_at_its_clock_only_where_there_is_an_end(
+    mongodb_url: str, namespace: str, records: AsyncCollection[Any]
+) -> None:
+    await records.database.create_collection(namespace)  # without an index by which the server removes what is over
+    commands = Commands()
+    async with AsyncMongoClient[Any](mongodb_url, event_listeners=[commands]) as client:
+        opened = partial(MongoDBStorage[Any], client, collection=namespace, create=False)
+        storage, endless, short = opened(), opened(ttl=timedelta.max), opened(ttl=timedelta(milliseconds=1))
+        await storage.write("no end", 1)
+        await endless.write("in a million years", 2)
+        await short.write("over", 3)
+        await asyncio.sleep(0.005)
+        for key, value, number in [
+            ("no end", 1, 1),
+            ("in a million years", 2, 2),
+            ("over", None, 2),
+            ("none", None, 1),
+        ]:
+            commands.sent.clear()
+            assert await storage.read(key) == value
+            assert [next(iter(command)) for command in commands.sent] == ["find"] * number
+            assert ("$$NOW" in str(commands.sent)) is (number == 2)
+        assert await endless.read("in a million years") == 2
+        assert await storage.read_versioned("over") is None
 
 
 async def test_an_end_that_is_no_date_is_none(mongodb_url: str, namespace: str, records: AsyncCollection[Any]) -> None:

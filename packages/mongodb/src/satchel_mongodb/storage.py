@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, Final, Self, Unpack
 
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import AsyncMongoClient, DeleteOne, UpdateOne
 from pymongo import errors as driver
 from pymongo.read_preferences import ReadPreference
@@ -30,7 +30,10 @@ from satchel_mongodb.clients import READ, WRITE, connect, where
 from satchel_mongodb.errors import translate
 from satchel_mongodb.expressions import ALIVE, CONFLICTS, ENDED, NEW, at, only, version_in
 
+# A lifetime may be so long that it ends in a year that Python has not.
+_CODEC: Final = CodecOptions[dict[str, Any]](datetime_conversion=DatetimeConversion.DATETIME_MS)
 _FIELDS: Final = {"payload": 1, "version": 1}
+_FIELDS_AND_DATE: Final = {**_FIELDS, "expires_at": 1}
 _FIELDS_AND_END: Final = {**_FIELDS, "ended": ENDED}
 _PAGE: Final = 500  # names in one answer
 _NAMES: Final = 5000  # names in one question: it is a document, too, of 16 MiB at most
@@ -84,7 +87,7 @@ class MongoDBStorage(EncodedStorage[V]):
         named = mongodb.get_default_database(self.default_database).name if database is None else database
         try:
             records = mongodb.get_database(named).get_collection(
-                collection, CodecOptions[dict[str, Any]](), ReadPreference.PRIMARY, WRITE, READ
+                collection, _CODEC, ReadPreference.PRIMARY, WRITE, READ
             )
         except (driver.InvalidName, TypeError) as error:
             raise ConfigurationError(f"{named!r}, {collection!r}: {error}") from error
@@ -259,8 +262,17 @@ class MongoDBStorage(EncodedStorage[V]):
         return translate(error, self._client, self.where)
 
     async def _find(self, name: str) -> dict[str, Any] | None:
-        """Find what has not ended. A filter by nothing but _id is the fastest, so the end is a field to look at."""
-        document: dict[str, Any] | None = await self._records.find_one({"_id": name}, _FIELDS_AND_END)
+        """Find what has not ended. A filter by nothing but _id is the fastest, so the end is a field to look at.
+
+        The server takes a tenth longer to look at its clock. Where nothing ends, it is asked to only if something does
+        all the same: a storage with a lifetime wrote it.
+        """
+        document: dict[str, Any] | None
+        if self.ttl_ms is None:
+            document = await self._records.find_one({"_id": name}, _FIELDS_AND_DATE)
+            if document is None or document.get("expires_at") is None:
+                return document
+        document = await self._records.find_one({"_id": name}, _FIELDS_AND_END)
         return None if document is None or document["ended"] else document
 
     async def _page(self, between: dict[str, str]) -> list[str]:
