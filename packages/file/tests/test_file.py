@@ -602,6 +602,23 @@ async def test_a_file_is_not_a_folder_and_is_left_as_it_is(path: Path) -> None:
         await FileStorage[Any](path / "below").write("chat:1", 1)
 
 
+async def test_a_folder_that_another_process_makes_while_it_is_looked_for_is_used(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_dir = Path.is_dir
+
+    def just_too_early(here: Path) -> bool:
+        found = is_dir(here)
+        with suppress(FileExistsError):
+            path.mkdir()
+        return found
+
+    monkeypatch.setattr(Path, "is_dir", just_too_early)
+    async with FileStorage[Any](path) as storage:
+        await storage.write("chat:1", 1)
+        assert await storage.read("chat:1") == 1
+
+
 async def test_a_name_that_is_too_long_for_the_file_system_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="too long"):
         await FileStorage[Any](tmp_path / ("x" * 300)).write("chat:1", 1)

@@ -40,19 +40,24 @@ class Folder:
     error. Windows cannot do that, so there the path is looked at first.
 
     Args:
-        path: where it is; links in it are followed, if there is no parent.
+        place: where it is; links in it are followed. With a parent, its name in there.
         parent: the open folder that it is in.
     """
 
-    def __init__(self, path: Path, parent: "Folder | None" = None) -> None:
-        self.path = path
+    def __init__(self, place: Path | str, parent: "Folder | None" = None) -> None:
+        self._place, self._parent = place, parent
         self.fd: int | None = None
         if not _RELATIVE:
-            _check_folder(path, links=parent is None)
+            _check_folder(self.path, links=parent is None)
         elif parent is None:
-            self.fd = os.open(path, _FOLDER)
+            self.fd = os.open(place, _FOLDER)
         else:
-            self.fd = os.open(path.name, _FOLDER_INSIDE, dir_fd=parent.fd)
+            self.fd = os.open(place, _FOLDER_INSIDE, dir_fd=parent.fd)
+
+    @property
+    def path(self) -> Path:
+        """Where it is. It is asked for only on Windows: to build it takes longer than to open the folder."""
+        return Path(self._place) if self._parent is None else self._parent.path / self._place
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +70,7 @@ class Folder:
     def inside(self, name: str) -> "Folder | None":
         """Open a folder in this one, or return None if it is not there."""
         try:
-            return Folder(self.path / name, self)
+            return Folder(name, self)
         except FileNotFoundError:
             return None
 
@@ -89,10 +94,15 @@ class Folder:
         except FileNotFoundError:
             return None
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.ELOOP, "Not a regular file", name)
-            with open(fd, "rb", buffering=0, closefd=False) as file:
-                return file.read(most)
+            left = found.st_size + 1 if most < 0 else most
+            parts = []
+            while left and (part := os.read(fd, left)):
+                parts.append(part)
+                left -= len(part)
+            return b"".join(parts)
         finally:
             os.close(fd)
 

@@ -202,6 +202,8 @@ class FileStorage(EncodedStorage[V]):
         if self._path.is_dir():
             return
         if self._path.exists() or self._path.is_symlink():
+            if self._path.is_dir():
+                return  # another process was just making it
             raise ConfigurationError(f"{self.where} is not a folder")
         if not self._path.parent.is_dir():
             hint = "an absolute path has four slashes in a URL"
