@@ -21,6 +21,9 @@ _WORD: Final = re.compile("[A-Za-z_][A-Za-z0-9_]{0,49}")  # 63 bytes, less the l
 _PROJECT: Final = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 _KEY: Final = re.compile("[!-~]+")
 _IDLE: Final = 30.0  # seconds: less than any gateway keeps a connection
+# httpx compares each idle connection with all others, twice for a request: with 50 of them that takes longer than all
+# the rest. https://github.com/encode/httpcore/blob/master/httpcore/_async/connection_pool.py
+_MOST: Final = 20
 
 
 class Target(NamedTuple):
@@ -99,7 +102,7 @@ def parse(url: str, given: Any, **arguments: Any) -> tuple[Target, Any]:
     }
     said |= {name: value for name, value in arguments.items() if value is not None}
     if said["max_connections"] is None:
-        said["max_connections"] = 50
+        said["max_connections"] = _MOST
     options = parsed.options(given)
     if said["http2"] and parsed.scheme == "supabase+http":
         raise ConfigurationError("option http2 is for supabase://, not for supabase+http://")
