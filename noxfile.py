@@ -182,7 +182,7 @@ def scoreboard(session: nox.Session) -> None:
     session.run("python", "-m", "conformance.peers", *session.posargs)
 
 
-@nox.session
+@nox.session(python=OLDEST_AND_NEWEST[-1:])
 def bench(session: nox.Session) -> None:
     """Measure: everything, or what is named: `nox -s bench -- drivers --quick`; see benchmarks/README.md."""
     install(session, "bench", MEMBERS)

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
+
+_TURNS: Final = 10  # that each of several workers has time for in a round
 
 Measure = Callable[[int, float], list[float]]
 """Lets so many workers repeat a turn for so many seconds; returns the seconds that each turn took."""
@@ -115,16 +117,19 @@ def in_tasks(loop: asyncio.Runner, turn: Callable[[int], Awaitable[Any]]) -> Mea
 
 
 def compare(contenders: Sequence[Contender], workers: int, rounds: int, seconds: float) -> list[Row]:
-    """Measure the contenders with so many workers each, in turn; with many workers for longer, as each waits longer.
+    """Measure the contenders with so many workers each, in turn.
 
     One worker has ten times as many rounds, of a tenth: the shorter a round, the more it is the same machine for all.
+    With several, a round has time for ten turns of each, or turns per second were those of the slowest worker's first.
     """
     if workers == 1:
         rounds, seconds = 10 * rounds, seconds / 10
-    seconds *= max(1, workers // 64)
     rows = [Row(contender.name, workers) for contender in contenders]
     for contender in contenders:
         contender.measure(workers, seconds / 10)  # connections are opened, caches filled
+    if workers > 1:
+        longest = max(statistics.median(contender.measure(workers, seconds / 10)) for contender in contenders)
+        seconds = max(seconds, _TURNS * longest)
     for _ in range(rounds):
         for contender, row in zip(contenders, rows, strict=True):
             began = perf_counter()

@@ -9,13 +9,15 @@ import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import ExitStack, asynccontextmanager
-from datetime import timedelta
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from benchmarks.beside import BESIDE, TTL
 from benchmarks.places import PLACES
 from benchmarks.report import Setting, Table, session_of
 from satchel import Batch, MemoryStorage, open_storage
@@ -41,8 +43,9 @@ MOST_AT_ONCE: Final = 4_000_000  # bytes in one batch
 SAMPLE: Final = 1000
 NOTE: Final = (
     "Sessions of 400 bytes, with a lifetime. Filling is by `write_many`, a thousand at a time, or else 16 writes at "
-    "once; reading and writing is one at a time, of a random session; memory is what the process grew by, at its "
-    "largest. Purging looks for what has expired where nothing has. Copying is into memory, and compares each."
+    "once. Reading and writing is one at a time, of a random session, in turns with the driver on the same records; "
+    "medians. Memory is what the process grew by, at its largest. Purging looks for what has expired where nothing has."
+    " Copying is into memory, and compares each."
 )
 NOTE_ON_SIZES: Final = f"As above, but {OF_EACH_SIZE} sessions, of different sizes."
 
@@ -92,7 +95,7 @@ def _in_a_process(url: str, number: int, size: int) -> dict[str, Any]:
 async def _measured(url: str, number: int, size: int) -> dict[str, Any]:
     at_once = max(1, min(BATCH, MOST_AT_ONCE // size))
     keys = [f"chat:{n}" for n in range(number)]
-    storage: Any = open_storage(url, ttl=timedelta(hours=1))
+    storage: Any = open_storage(url, ttl=TTL)
     async with storage, _emptied(storage, keys):
         await storage.write("chat:0", session_of(size))
         before = _megabytes()
@@ -103,31 +106,52 @@ async def _measured(url: str, number: int, size: int) -> dict[str, Any]:
         filled = perf_counter() - began
         grown = _megabytes() - before
         some_keys = random.choices(keys, k=min(SAMPLE, number * 3))
-        began = perf_counter()
-        for key in some_keys:
-            await storage.read(key)
-        read = perf_counter() - began
-        began = perf_counter()
-        for count, key in enumerate(some_keys):
-            await storage.write(key, session_of(size) | {"n": -count})
-        written = perf_counter() - began
+        reads, writes = await _compared(url, storage, some_keys, size)
         began = perf_counter()
         listed = len([key async for key in storage.keys("chat:")])
         listing = perf_counter() - began
         if listed != number:
             raise AssertionError(f"{listed} of {number} keys are listed")
         purging, copying = await _purged(storage), await _copied(storage, number)
-    each = 1e6 / len(some_keys)
     return {
         "sessions": number,
         "memory MB": round(grown, 1),
         "fill, µs each": round(filled / number * 1e6, 1),
-        "read µs": round(read * each, 1),
-        "write µs": round(written * each, 1),
+        "read µs": round(reads[0] * 1e6, 1),
+        "÷ driver's read": _ratio(*reads),
+        "write µs": round(writes[0] * 1e6, 1),
+        "÷ driver's write": _ratio(*writes),
         "list, µs each": round(listing / number * 1e6, 2),
         "purge ms": "–" if purging is None else round(purging * 1e3, 2),
         "copy, µs each": round(copying / number * 1e6, 1),
     }
+
+
+async def _compared(url: str, storage: Any, keys: list[str], size: int) -> tuple[list[float], list[float]]:
+    """Return the median seconds of a read and of a write: the storage's and, where it is measured, the driver's."""
+    async with AsyncExitStack() as stack:
+        contenders: list[tuple[Any, str]] = [(storage, "")]
+        if (opened := BESIDE.get(urlsplit(url).scheme)) is not None:
+            driver = await stack.enter_async_context(opened(url))
+            contenders.append((driver, f"{storage.namespace}:"))
+        reads: list[list[float]] = [[] for _ in contenders]
+        writes: list[list[float]] = [[] for _ in contenders]
+        for key in keys:
+            for (each, before), taken in zip(contenders, reads, strict=True):
+                began = perf_counter()
+                await each.read(before + key)
+                taken.append(perf_counter() - began)
+        for count, key in enumerate(keys):
+            for (each, before), taken in zip(contenders, writes, strict=True):
+                value = session_of(size) | {"n": -count}
+                began = perf_counter()
+                await each.write(before + key, value)
+                taken.append(perf_counter() - began)
+    return [median(taken) for taken in reads], [median(taken) for taken in writes]
+
+
+def _ratio(ours: float, driver: float | None = None) -> str:
+    return "–" if driver is None else f"{ours / driver:.2f}"
 
 
 async def _write(storage: Any, values: dict[str, Any]) -> None:

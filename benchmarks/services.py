@@ -4,10 +4,11 @@ import asyncio
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
@@ -22,15 +23,23 @@ from benchmarks.stores import Driver
 from satchel import Storage, open_storage
 from satchel_conformance.servers.supabase import administer, api_key
 
+S3_CONFIG: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "s3": {"addressing_style": "path"},
+        # What boto3 adds by itself since 1.36 is not known to every server.
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
+    }
+)
 _THREADS: Final = 32  # and connections: as many as Satchel's
 
 
 @asynccontextmanager
 async def dynamodb(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
     """An item for each key, read consistently; threads and connections as Satchel has."""
-    endpoint = parse_qs(urlsplit(url).query)["endpoint_url"][0]
+    endpoint = option(url, "endpoint_url")
     table = f"bench_{secrets.token_hex(4)}"
-    with _boto3("dynamodb", endpoint) as (client, run):
+    with boto3_in_threads("dynamodb", endpoint) as (client, run):
         client.create_table(
             TableName=table,
             AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
@@ -56,11 +65,9 @@ async def dynamodb(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
 @asynccontextmanager
 async def s3(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
     """An object for each key, in one bucket."""
-    endpoint = parse_qs(urlsplit(url).query)["endpoint_url"][0]
+    endpoint = option(url, "endpoint_url")
     bucket = f"bench-{secrets.token_hex(4)}"
-    # What boto3 adds by itself since 1.36 is not known to every server.
-    known = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
-    with _boto3("s3", endpoint, s3={"addressing_style": "path"}, **known) as (client, run):
+    with boto3_in_threads("s3", endpoint, **S3_CONFIG) as (client, run):
         client.create_bucket(Bucket=bucket)
 
         def get(key: str) -> bytes:
@@ -86,9 +93,8 @@ async def s3(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
 async def firestore(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
     """A document for each key; one connection, as the driver has."""
     collection, parts = f"bench_{secrets.token_hex(4)}", urlsplit(url)
-    emulator = parse_qs(parts.query)["emulator"][0]
-    with patch.dict(os.environ, FIRESTORE_EMULATOR_HOST=emulator):
-        client = AsyncClient(project=parts.hostname)
+    emulator = option(url, "emulator")
+    client = firestore_client(url)
     documents = client.collection(collection)
 
     async def read(key: str) -> Any:
@@ -107,11 +113,11 @@ async def firestore(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
 @asynccontextmanager
 async def supabase(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
     """A row for each key, selected and upserted through the data API."""
-    table, parts = f"bench_{secrets.token_hex(4)}", urlsplit(url)
+    table = f"bench_{secrets.token_hex(4)}"
     administer(
         url, f"CREATE TABLE {table} (key text PRIMARY KEY, payload text NOT NULL); NOTIFY pgrst, 'reload schema'"
     )
-    client = await acreate_client(f"http://{parts.hostname}:{parts.port}", api_key("service_role"))
+    client = await supabase_client(url)
 
     async def read(key: str) -> Any:
         found: Any = await client.table(table).select("payload").eq("key", key).execute()
@@ -128,6 +134,23 @@ async def supabase(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
     administer(url, f"DROP TABLE {table}")
 
 
+def option(url: str, name: str) -> str:
+    """Return what the query of a URL says."""
+    return parse_qs(urlsplit(url).query)[name][0]
+
+
+def firestore_client(url: str) -> AsyncClient:
+    """Return the driver's client for the emulator of a storage's URL."""
+    with patch.dict(os.environ, FIRESTORE_EMULATOR_HOST=option(url, "emulator")):
+        return AsyncClient(project=urlsplit(url).hostname)
+
+
+async def supabase_client(url: str) -> Any:
+    """Return the driver's client for the data API of a storage's URL."""
+    parts = urlsplit(url)
+    return await acreate_client(f"http://{parts.hostname}:{parts.port}", api_key("service_role"))
+
+
 async def _known(write: Callable[[str, Any], Awaitable[None]]) -> None:
     """Wait until the data API has taken note of the table."""
     async with asyncio.timeout(30):
@@ -139,12 +162,14 @@ async def _known(write: Callable[[str, Any], Awaitable[None]]) -> None:
 
 
 @contextmanager
-def _boto3(service: str, endpoint: str, **settings: Any) -> Iterator[tuple[Any, Callable[..., Awaitable[Any]]]]:
+def boto3_in_threads(
+    service: str, endpoint: str, region: str = "us-east-1", **settings: Any
+) -> Iterator[tuple[Any, Callable[..., Awaitable[Any]]]]:
     """Give a client, and what runs its calls in threads."""
     make: Any = boto3.client
     config = Config(max_pool_connections=_THREADS, **settings)
     with (
-        closing(make(service, endpoint_url=endpoint, region_name="us-east-1", config=config)) as client,
+        closing(make(service, endpoint_url=endpoint, region_name=region, config=config)) as client,
         ThreadPoolExecutor(_THREADS) as pool,
     ):
         yield client, partial(asyncio.get_running_loop().run_in_executor, pool)

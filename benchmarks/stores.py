@@ -85,22 +85,11 @@ async def file(_: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
         def path_of(key: str) -> Path:
             return Path(folder, hashlib.sha256(key.encode()).hexdigest())
 
-        def replace(key: str, text: str) -> None:
-            aside = path_of(key).with_suffix("." + secrets.token_hex(4))
-            with aside.open("w", encoding="utf-8") as out:
-                out.write(text)
-                out.flush()
-                os.fsync(out.fileno())
-            aside.replace(path_of(key))
-            opened = os.open(folder, os.O_RDONLY)
-            os.fsync(opened)
-            os.close(opened)
-
         async def read(key: str) -> Any:
             return json.loads(await run(path_of(key).read_text, "utf-8"))
 
         async def write(key: str, value: Any) -> None:
-            await run(replace, key, json.dumps(value))
+            await run(put_file, path_of(key), json.dumps(value))
 
         async with open_storage(f"file:///{folder}/ours") as storage:
             yield Driver("files in a thread", read, write), storage
@@ -170,6 +159,19 @@ async def mongodb(url: str) -> AsyncIterator[tuple[Driver, Storage[Any]]]:
             yield Driver("pymongo", read, write), storage
         await records.drop()
         await client["satchel"].drop_collection(f"{collection}_ours")
+
+
+def put_file(path: Path, text: str) -> None:
+    """Write a file aside, move it to its place, and have both on the disk."""
+    aside = path.with_suffix("." + secrets.token_hex(4))
+    with aside.open("w", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    aside.replace(path)
+    opened = os.open(path.parent, os.O_RDONLY)
+    os.fsync(opened)
+    os.close(opened)
 
 
 def roomy(url: str) -> str:
