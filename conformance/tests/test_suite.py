@@ -222,6 +222,29 @@ def test_a_server_that_the_environment_names_is_used(
     _not_run(pytester).assert_outcomes(passed=4)
 
 
+def test_a_test_that_fails_shows_what_its_server_has_logged(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SATCHEL_TEST_REDIS_URL", "SATCHEL_NOT_RUN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    pytester.makepyfile("""
+import pytest
+from satchel_conformance.backends import run_in
+
+@pytest.mark.parametrize("program", ["true", "kill 1"])
+def test_it(redis_url, program):
+    run_in(int(redis_url.rpartition(":")[2].partition("/")[0]), program)
+    assert program == "true"
+""")
+
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-rs")
+
+    if result.parseoutcomes().get("skipped"):
+        pytest.skip("no container engine answers")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*end of the log of redis_url, redis:7*", "*Ready to accept connections*"])
+
+
 def test_without_an_engine_a_container_is_missing(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -26,6 +26,10 @@ JAVA: Final = MappingProxyType({"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"})
 """For servers written in Java: what runs for seconds is not worth the second compiler, which takes more of them."""
 
 
+STARTED: Final[list["DockerContainer"]] = []
+"""The containers that this process has started and not removed yet."""
+
+
 class BackendMissing(Exception):
     """There is no such server here, and none can be started. The message says why."""
 
@@ -127,10 +131,23 @@ def running(made: "DockerContainer") -> Iterator[None]:
     except BaseException:  # it runs, but is not ready, so it would stay behind
         made.stop()
         raise
+    STARTED.append(made)
     try:
         yield
     finally:
+        STARTED.remove(made)
         made.stop()
+
+
+def log_of(made: "DockerContainer", lines: int) -> str:
+    """Return so many of the last lines that a container, which may have ended by itself, has logged."""
+    from docker.errors import DockerException
+
+    try:
+        log: bytes = made.get_wrapped_container().logs(tail=lines)
+    except DockerException as error:
+        return f"it cannot be read: {_line(error)}"
+    return log.decode(errors="replace")
 
 
 def kill_server(url: str, program: str) -> None:

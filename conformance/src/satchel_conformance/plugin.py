@@ -2,29 +2,38 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from satchel_conformance.backends import Backend, BackendMissing
+from satchel_conformance.backends import STARTED, Backend, BackendMissing, log_of
 from satchel_conformance.servers import SERVERS
+
+if TYPE_CHECKING:
+    from testcontainers.core.container import DockerContainer
 
 _EXCEPTION: Final = "satchel_exception"
 _NOT_RUN: Final = pytest.StashKey[dict[str, str]]()  # why each missing backend was not run
+_CONTAINERS: Final = pytest.StashKey[dict[str, list["DockerContainer"]]]()  # of each fixture
+_LINES: Final = 100  # of a container's log
 
 
 def url_fixture(backend: Backend) -> Callable[..., Any]:
     """Return a session fixture `<name>_url`; the tests that use it are skipped, and reported, without the backend."""
+    name = f"{backend.name}_url"
 
-    @pytest.fixture(scope="session", name=f"{backend.name}_url")
+    @pytest.fixture(scope="session", name=name)
     def url(pytestconfig: pytest.Config) -> Iterator[str]:
         why = ""
         with ExitStack() as stack:
             try:
-                yield stack.enter_context(backend.server())
+                others = len(STARTED)
+                server = stack.enter_context(backend.server())
+                pytestconfig.stash[_CONTAINERS][name] = STARTED[others:]
+                yield server
             except BackendMissing as missing:
                 why = str(missing)
         if why and backend.required:
@@ -41,7 +50,7 @@ globals().update({f"{backend.name}_url": url_fixture(backend) for backend in SER
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start with nothing missing."""
-    config.stash[_NOT_RUN] = {}
+    config.stash[_NOT_RUN], config.stash[_CONTAINERS] = {}, {}
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -52,6 +61,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         output["satchel_not_run"] = missing
     else:
         _write_not_run(missing)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a test that failed what its servers have logged: one that is gone cannot say it any more."""
+    report = yield
+    if report.failed:
+        for name in getattr(item, "fixturenames", ()):
+            for made in item.config.stash[_CONTAINERS].get(name, ()):
+                report.sections.append((f"end of the log of {name}, {made.image}", log_of(made, _LINES)))
+    return report
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -10,6 +10,7 @@ from satchel_conformance.backends import Backend, container, free_ports, prepare
 _CLUSTER_SCRIPT: Final = """
 cat > /tmp/start <<'END'
 exec redis-server --port $1 --dir /tmp --save '' --protected-mode no --daemonize yes --pidfile /tmp/$1.pid \
+    --logfile /proc/1/fd/1 \
     --cluster-enabled yes --cluster-config-file /tmp/$1.conf --cluster-node-timeout {node_timeout} \
     --repl-ping-replica-period 1 --repl-diskless-sync-delay 0
 END
