@@ -1,12 +1,14 @@
 """Clients of supabase-py: made from a URL, checked, and described."""
 
+import asyncio
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
-from satchel import ConfigurationError, StorageURL
+from satchel import ConfigurationError, StorageClosedError, StorageURL
 from satchel.adapter import kind_of
 from satchel.threads import positive
 from satchel.urls import boolean
@@ -21,9 +23,6 @@ _WORD: Final = re.compile("[A-Za-z_][A-Za-z0-9_]{0,49}")  # 63 bytes, less the l
 _PROJECT: Final = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 _KEY: Final = re.compile("[!-~]+")
 _IDLE: Final = 30.0  # seconds: less than any gateway keeps a connection
-# httpx compares each idle connection with all others, twice for a request: with 50 of them that takes longer than all
-# the rest. https://github.com/encode/httpcore/blob/master/httpcore/_async/connection_pool.py
-_MOST: Final = 20
 
 
 class Target(NamedTuple):
@@ -60,27 +59,90 @@ class Target(NamedTuple):
             raise ConfigurationError("the password of a Supabase URL is no API key")
         return self
 
-    def client(self) -> "AsyncPostgrestClient":
-        """Make a client of the data API, and of nothing else of Supabase's. It imports the driver, which takes a while.
+
+class Made:
+    """Clients of the data API, and of nothing else of Supabase's: one for each call that is under way.
+
+    Of a client with many connections, httpx goes through all of them for each request, twice, and looks whether each
+    is still open: with twenty that takes as long as all the rest. So each has one. With HTTP/2 a single connection
+    serves all calls. https://github.com/encode/httpcore/blob/master/httpcore/_async/connection_pool.py
+
+    Args:
+        target: what they ask. The driver is imported here, which takes a while.
+
+    Raises:
+        ConfigurationError: there is no key.
+    """
+
+    def __init__(self, target: Target) -> None:
+        key = target.key or os.environ.get("SUPABASE_KEY", "").strip()
+        if not _KEY.fullmatch(key):
+            raise ConfigurationError(f"{where(target.project)} needs an API key: set SUPABASE_KEY")
+
+        import httpx
+
+        self._target = target
+        self._headers = {"apikey": key, "Authorization": f"Bearer {key}"}
+        # Certificates are read once, and without TLS not at all.
+        self._tls = False if target.project.startswith("http:") else httpx.create_ssl_context()
+        self._slots = asyncio.Semaphore(target.max_connections)
+        self._made: list[AsyncPostgrestClient] = []
+        self._free: list[AsyncPostgrestClient] = []
+        self._closed = False
+        self._make()
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator["AsyncPostgrestClient"]:
+        """Wait until there are fewer calls than there may be connections, and give a client for one more.
 
         Raises:
-            ConfigurationError: there is no key.
+            StorageClosedError: they were closed meanwhile.
         """
-        key = self.key or os.environ.get("SUPABASE_KEY", "").strip()
-        if not _KEY.fullmatch(key):
-            raise ConfigurationError(f"{where(self.project)} needs an API key: set SUPABASE_KEY")
+        async with self._slots:
+            if self._closed:
+                raise StorageClosedError(f"{where(self._target.project)} was closed")
+            if not self._free:
+                self._make()
+            client = self._free[-1] if self._target.http2 else self._free.pop()
+            try:
+                yield client
+            finally:
+                if not self._target.http2:
+                    self._free.append(client)
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        self._closed = True
+        for client in self._made:
+            await client.aclose()
+
+    def _make(self) -> None:
         import httpx
         from postgrest import AsyncPostgrestClient
 
-        limits = httpx.Limits(
-            max_connections=self.max_connections, max_keepalive_connections=None, keepalive_expiry=_IDLE
-        )
-        tls = not self.project.startswith("http:")  # without it, there is no need to read certificates
+        most = self._target.max_connections if self._target.http2 else 1  # what does not speak it needs more than one
+        limits = httpx.Limits(max_connections=most, max_keepalive_connections=None, keepalive_expiry=_IDLE)
         # The storage itself ends what takes too long.
-        http = httpx.AsyncClient(verify=tls, http2=self.http2, limits=limits, timeout=None)  # noqa: S113
-        headers = {"apikey": key, "Authorization": f"Bearer {key}"}
-        return AsyncPostgrestClient(f"{self.project}/rest/v1", schema=self.schema, headers=headers, http_client=http)
+        http = httpx.AsyncClient(verify=self._tls, http2=self._target.http2, limits=limits, timeout=None)  # noqa: S113
+        client = AsyncPostgrestClient(
+            f"{self._target.project}/rest/v1", schema=self._target.schema, headers=self._headers, http_client=http
+        )
+        self._made.append(client)
+        self._free.append(client)
+
+
+class Lent:
+    """A client that was passed in, for any number of calls, which is not closed."""
+
+    def __init__(self, client: "AsyncClient") -> None:
+        self._client = client
+
+    def one(self) -> AbstractAsyncContextManager["AsyncClient"]:
+        """Give the client."""
+        return nullcontext(self._client)
+
+    async def aclose(self) -> None:
+        """Do nothing."""
 
 
 def parse(url: str, given: Any, **arguments: Any) -> tuple[Target, Any]:
@@ -102,7 +164,7 @@ def parse(url: str, given: Any, **arguments: Any) -> tuple[Target, Any]:
     }
     said |= {name: value for name, value in arguments.items() if value is not None}
     if said["max_connections"] is None:
-        said["max_connections"] = _MOST
+        said["max_connections"] = 50
     options = parsed.options(given)
     if said["http2"] and parsed.scheme == "supabase+http":
         raise ConfigurationError("option http2 is for supabase://, not for supabase+http://")

@@ -1,13 +1,11 @@
 """Sessions in Supabase: a row per session, written by functions of the database that its data API calls."""
 
-import asyncio
 import binascii
 import hashlib
 import logging
 import re
 from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
@@ -29,11 +27,11 @@ from satchel import (
 from satchel.keys import after, show
 from satchel.network import unreachable
 from satchel.storage import V
-from satchel_supabase.clients import TABLE, Target, checked, parse, where, word
+from satchel_supabase.clients import TABLE, Lent, Made, Target, checked, parse, where, word
 from satchel_supabase.schema import sql
 
 if TYPE_CHECKING:
-    from postgrest import APIError, AsyncPostgrestClient
+    from postgrest import APIError
     from supabase import AsyncClient
 
 logger = logging.getLogger("satchel")
@@ -64,7 +62,7 @@ class SupabaseStorage(EncodedStorage[V]):
         supabase: a URL, or an `AsyncClient` of supabase, which is used with whatever options it has, and not closed.
         table: the name of the table; "satchel_sessions" by default.
         schema: the schema that it is in, which the API has to expose; "public" by default.
-        max_connections: how many connections there may be; other calls wait. 20 by default.
+        max_connections: how many connections there may be; other calls wait. 50 by default.
         http2: speak HTTP/2, with all calls on one connection; False by default.
         options: see `satchel.StorageOptions`. `create` does nothing, as the API can create nothing.
     """
@@ -95,19 +93,17 @@ class SupabaseStorage(EncodedStorage[V]):
         **options: Unpack[StorageOptions[V]],
     ) -> None:
         self._target: Target | None = None
-        self._given: AsyncClient | None = None
-        self._own: AsyncPostgrestClient | None = None
+        self._clients: Made | Lent | None = None
         of_clients = {"schema": schema, "max_connections": max_connections, "http2": http2}
         if isinstance(supabase, str):
             self._target, options = parse(supabase, options, table=table, **of_clients)
             self._table, self._schema, project = self._target.table, self._target.schema, self._target.project
         else:
-            self._given = client = checked(supabase, of_clients)
+            client = checked(supabase, of_clients)
+            self._clients = Lent(client)
             self._table = word("table", TABLE if table is None else table)
             self._schema = word("the schema of the client", client.options.schema)
             project = str(client.supabase_url).rstrip("/")
-        # Where many wait for a connection, httpx goes through all of them for each request, which takes longer than it.
-        self._slots = asyncio.Semaphore(self._target.max_connections) if self._target else nullcontext()
         super().__init__(where=f"{where(project)}/{self._table}", **options)
 
     @classmethod
@@ -117,10 +113,10 @@ class SupabaseStorage(EncodedStorage[V]):
 
     async def open(self) -> None:
         """See that the table is set up, and that the key gives the rights to it."""
-        if self._target is not None and self._own is None:
+        if self._target is not None and self._clients is None:
             thread = Threads(1, "satchel-supabase")  # to import the driver takes a quarter of a second
             try:
-                self._own = await thread.run(self._target.client)
+                self._clients = await thread.run(Made, self._target)
             finally:
                 thread.close()
         await self._ask(bool, "check", names=[self._prefix])
@@ -128,8 +124,8 @@ class SupabaseStorage(EncodedStorage[V]):
 
     async def close(self) -> None:
         """Close the connections, unless the client was passed in."""
-        if self._own is not None:
-            await self._own.aclose()
+        if self._clients is not None:
+            await self._clients.aclose()
 
     async def get(self, name: str) -> Payload | None:
         """Select one row."""
@@ -204,7 +200,7 @@ class SupabaseStorage(EncodedStorage[V]):
 
     def translate(self, error: Exception) -> StorageError | None:
         """Say what an error of supabase's, of httpx's, or the code in an answer means."""
-        if self._given is None and self._own is None:
+        if self._clients is None:
             return None  # there is no driver yet, and to import it here would stall the event loop
 
         import httpx
@@ -263,9 +259,9 @@ class SupabaseStorage(EncodedStorage[V]):
 
         The driver sends no POST twice.
         """
-        if (client := self._given or self._own) is None:
+        if self._clients is None:
             raise StorageClosedError(f"{self!r} is closed")
-        async with self._slots:
+        async with self._clients.one() as client:
             answer: Any = (await client.rpc(f"{self._table}_{function}", arguments).execute()).data
         if not isinstance(answer, kind):  # a page of somebody else's, or nothing
             raise ConfigurationError(f"{self.where} does not answer as a data API of Supabase: is its URL right?")
