@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
@@ -44,7 +45,7 @@ class Runner:
 
     def start(self, work: Coroutine[Any, Any, T], connection: Connection | None = None) -> asyncio.Task[T]:
         """Start what goes on when its caller is cancelled; it ends, one way or other, when this is closed."""
-        task = asyncio.create_task(work)
+        task = _task(work)
         self._tasks[task] = connection
         task.add_done_callback(self._ended)
         return task
@@ -96,6 +97,13 @@ class Runner:
         del self._tasks[task]
         if not task.cancelled():
             task.exception()  # else asyncio complains that nobody asked
+
+
+def _task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start a task, at once where Python can: the statement is on its way a turn of the loop earlier."""
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
+    return asyncio.create_task(work)
 
 
 def _pass_on(answer: asyncio.Future[Any], work: asyncio.Task[None]) -> None:
