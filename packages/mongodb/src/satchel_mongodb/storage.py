@@ -33,7 +33,6 @@ from satchel_mongodb.expressions import ALIVE, CONFLICTS, ENDED, NEW, at, only, 
 # A lifetime may be so long that it ends in a year that Python has not.
 _CODEC: Final = CodecOptions[dict[str, Any]](datetime_conversion=DatetimeConversion.DATETIME_MS)
 _FIELDS: Final = {"payload": 1, "version": 1}
-_FIELDS_AND_DATE: Final = {**_FIELDS, "expires_at": 1}
 _FIELDS_AND_END: Final = {**_FIELDS, "ended": ENDED}
 _PAGE: Final = 500  # names in one answer
 _NAMES: Final = 5000  # names in one question: it is a document, too, of 16 MiB at most
@@ -264,12 +263,12 @@ class MongoDBStorage(EncodedStorage[V]):
     async def _find(self, name: str) -> dict[str, Any] | None:
         """Find what has not ended. A filter by nothing but _id is the fastest, so the end is a field to look at.
 
-        The server takes a tenth longer to look at its clock. Where nothing ends, it is asked to only if something does
-        all the same: a storage with a lifetime wrote it.
+        The server takes a tenth longer if it is to look at its clock, or to pick fields. Where nothing ends, it does so
+        only if something ends all the same: a storage with a lifetime wrote it.
         """
         document: dict[str, Any] | None
         if self.ttl_ms is None:
-            document = await self._records.find_one({"_id": name}, _FIELDS_AND_DATE)
+            document = await self._records.find_one({"_id": name})
             if document is None or document.get("expires_at") is None:
                 return document
         document = await self._records.find_one({"_id": name}, _FIELDS_AND_END)
