@@ -38,10 +38,10 @@ async def increment(storage: Any, worker: str, workers: str, times: str) -> None
             break
 
 
-async def create(storage: Any, writer: str, writers: str) -> None:
-    """Create 30 keys, and print the numbers of those that nobody else had created."""
+async def create(storage: Any, writer: str, writers: str, keys: str) -> None:
+    """Create so many keys, and print the numbers of those that nobody else had created."""
     await together(storage, writer, writers)
-    for number in range(30):
+    for number in range(int(keys)):
         try:
             await storage.write_versioned(f"new:{number}", writer, None)
         except ConflictError:

@@ -110,7 +110,7 @@ async def ttl_undeclared(bench: Bench) -> None:
 async def read_your_writes(bench: Bench) -> None:
     """What one storage wrote or deleted, another over the same backend sees at once."""
     other = await bench.another()
-    for number in range(20):
+    for number in range(bench.profile.times(24)):
         writer, reader = (bench.storage, other) if number % 2 else (other, bench.storage)
         await writer.write("key", number)
         expect_same(await reader.read("key"), number, "read by another storage, right after the write,")

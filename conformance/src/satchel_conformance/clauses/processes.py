@@ -30,10 +30,10 @@ async def increments(bench: Bench) -> None:
 @clause("R7-one-creating-process", "url", "shared", "versioned")
 async def creators(bench: Bench) -> None:
     """Of processes that create the same keys, exactly one wins each key."""
-    processes = bench.profile.times(4)
-    won = await _done(await bench.start("create", processes, processes=processes))
+    processes, keys = bench.profile.times(4), bench.profile.times(36)
+    won = await _done(await bench.start("create", processes, keys, processes=processes))
     winners = sorted(won.split())
-    expect(winners == sorted(map(str, range(30))), "each of 30 keys is won once", f"won: {shown(winners)}")
+    expect(winners == sorted(map(str, range(keys))), f"each of {keys} keys is won once", f"won: {shown(winners)}")
 
 
 @clause("R9-first-writes-of-processes", "url", "shared")
