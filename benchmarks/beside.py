@@ -1,15 +1,17 @@
 """Drivers beside a storage: used directly, on the records that the storage has written.
 
-So what a driver takes among a million records is known without writing a million more.
+So what a driver takes among a million records is known without writing a million more. Each lists names by what it has
+for that, in the largest pages that it takes.
 """
 
 import asyncio
 import hashlib
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -27,10 +29,18 @@ from benchmarks.stores import Driver, put_file
 
 TTL: Final = timedelta(hours=1)
 """The lifetime of what drivers write, as that of the storage's records."""
+_TTL_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True)
+class Beside(Driver):
+    """A driver that can list the names with a start, too."""
+
+    names: Callable[[str], Awaitable[list[str]]]
 
 
 @asynccontextmanager
-async def sqlite(url: str) -> AsyncIterator[Driver]:
+async def sqlite(url: str) -> AsyncIterator[Beside]:
     """One connection in a thread of its own, `synchronous=NORMAL`."""
     with ThreadPoolExecutor(1) as pool:
         run = partial(asyncio.get_running_loop().run_in_executor, pool)
@@ -38,6 +48,7 @@ async def sqlite(url: str) -> AsyncIterator[Driver]:
         with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as database:
             database.execute("PRAGMA synchronous = NORMAL")
             put = "UPDATE satchel_sessions SET payload = ?, expires_at = ? WHERE key = ?"
+            like = "SELECT key FROM satchel_sessions WHERE key >= ? AND key < ? AND expires_at > ?"
 
             def select(name: str) -> Any:
                 return database.execute("SELECT payload FROM satchel_sessions WHERE key = ?", [name]).fetchone()
@@ -48,11 +59,18 @@ async def sqlite(url: str) -> AsyncIterator[Driver]:
             async def write(name: str, value: Any) -> None:
                 await run(database.execute, put, [json.dumps(value), _end_ms(), name])
 
-            yield Driver("sqlite3", read, write)
+            def listed(start: str) -> list[str]:
+                found = database.execute(like, [start, _after(start), _end_ms() - _TTL_MS])
+                return [name for (name,) in found]
+
+            async def names(start: str) -> list[str]:
+                return await run(listed, start)
+
+            yield Beside("sqlite3", read, write, names)
 
 
 @asynccontextmanager
-async def file(url: str) -> AsyncIterator[Driver]:
+async def file(url: str) -> AsyncIterator[Beside]:
     """Written aside, synced, moved to its place, and the folder synced; in a thread."""
     folder = Path(urlsplit(url).path.removeprefix("/"))
     with ThreadPoolExecutor(1) as pool:
@@ -69,11 +87,21 @@ async def file(url: str) -> AsyncIterator[Driver]:
             header = {"satchel": 1, "key": name, "expires_at": _end_ms(), "sha256": None}
             await run(put_file, path_of(name), f"{json.dumps(header)}\n{json.dumps(value)}\n")
 
-        yield Driver("files", read, write)
+        def listed(start: str) -> list[str]:
+            found = []
+            for path in folder.glob("*/*.json"):
+                with path.open(encoding="utf-8") as opened:
+                    found.append(json.loads(opened.readline())["key"])
+            return [name for name in found if name.startswith(start)]
+
+        async def names(start: str) -> list[str]:
+            return await run(listed, start)
+
+        yield Beside("files", read, write, names)
 
 
 @asynccontextmanager
-async def redis_py(url: str) -> AsyncIterator[Driver]:
+async def redis_py(url: str) -> AsyncIterator[Beside]:
     """GET and SET."""
     async with redis.asyncio.Redis.from_url(_bare(url)) as client:
 
@@ -84,15 +112,19 @@ async def redis_py(url: str) -> AsyncIterator[Driver]:
         async def write(name: str, value: Any) -> None:
             await client.set(name, json.dumps(value), px=TTL)
 
-        yield Driver("redis-py", read, write)
+        async def names(start: str) -> list[str]:
+            return [name.decode() async for name in client.scan_iter(f"{start}*", count=1000)]
+
+        yield Beside("redis-py", read, write, names)
 
 
 @asynccontextmanager
-async def psycopg(url: str) -> AsyncIterator[Driver]:
+async def psycopg(url: str) -> AsyncIterator[Beside]:
     """A pool of one connection, in autocommit mode."""
     pool = psycopg_pool.AsyncConnectionPool(_bare(url), kwargs={"autocommit": True}, min_size=1, max_size=1, open=False)
     select = "SELECT payload FROM satchel_sessions WHERE key = %s"
     put = "UPDATE satchel_sessions SET payload = %s::json, expires_at = clock_timestamp() + %s WHERE key = %s"
+    like = "SELECT key FROM satchel_sessions WHERE key >= %s AND key < %s AND expires_at > statement_timestamp()"
     async with pool:
 
         async def read(name: str) -> Any:
@@ -104,11 +136,16 @@ async def psycopg(url: str) -> AsyncIterator[Driver]:
             async with pool.connection() as connection:
                 await connection.execute(put, [json.dumps(value), TTL, name])
 
-        yield Driver("psycopg", read, write)
+        async def names(start: str) -> list[str]:
+            async with pool.connection() as connection:
+                rows = await (await connection.execute(like, [start, _after(start)])).fetchall()
+            return [name for (name,) in rows]
+
+        yield Beside("psycopg", read, write, names)
 
 
 @asynccontextmanager
-async def mongodb(url: str) -> AsyncIterator[Driver]:
+async def mongodb(url: str) -> AsyncIterator[Beside]:
     """By `_id`, acknowledged by a majority's journal."""
     async with pymongo.AsyncMongoClient[Any](url.partition("&namespace=")[0]) as client:
         database = client.get_default_database("satchel")
@@ -121,11 +158,15 @@ async def mongodb(url: str) -> AsyncIterator[Driver]:
         async def write(name: str, value: Any) -> None:
             await records.replace_one({"_id": name}, {"payload": json.dumps(value), "expires_at": _end()})
 
-        yield Driver("pymongo", read, write)
+        async def names(start: str) -> list[str]:
+            between = {"_id": {"$gte": start, "$lt": _after(start)}, "expires_at": {"$gt": datetime.now(UTC)}}
+            return [found["_id"] async for found in records.find(between, {"_id": 1})]
+
+        yield Beside("pymongo", read, write, names)
 
 
 @asynccontextmanager
-async def dynamodb(url: str) -> AsyncIterator[Driver]:
+async def dynamodb(url: str) -> AsyncIterator[Beside]:
     """Read consistently, in a thread."""
     table = urlsplit(url).path[1:]
     with boto3_in_threads("dynamodb", option(url, "endpoint_url"), option(url, "region")) as (client, run):
@@ -146,11 +187,25 @@ async def dynamodb(url: str) -> AsyncIterator[Driver]:
             }
             await run(partial(client.put_item, TableName=table, Item=item))
 
-        yield Driver("boto3", read, write)
+        def listed(start: str) -> list[str]:
+            pages = client.get_paginator("scan").paginate(
+                TableName=table,
+                ConsistentRead=True,
+                ProjectionExpression="session_key",
+                FilterExpression="begins_with(session_key, :start) AND expires_at > :now",
+                ExpressionAttributeValues={":start": {"S": start}, ":now": {"N": str(_end_ms() - _TTL_MS)}},
+            )
+            return [item["session_key"]["S"] for page in pages for item in page["Items"]]
+
+        async def names(start: str) -> list[str]:
+            found: list[str] = await run(partial(listed, start))
+            return found
+
+        yield Beside("boto3", read, write, names)
 
 
 @asynccontextmanager
-async def s3(url: str) -> AsyncIterator[Driver]:
+async def s3(url: str) -> AsyncIterator[Beside]:
     """In a thread."""
     parts = urlsplit(url)
     with boto3_in_threads("s3", option(url, "endpoint_url"), **S3_CONFIG) as (client, run):
@@ -169,11 +224,19 @@ async def s3(url: str) -> AsyncIterator[Driver]:
             metadata = {"expires-at": end}
             await run(partial(client.put_object, Bucket=parts.hostname, Key=name, Body=body, Metadata=metadata))
 
-        yield Driver("boto3", read, write)
+        def listed(start: str) -> list[str]:
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=parts.hostname, Prefix=start)
+            return [found["Key"] for page in pages for found in page.get("Contents", ())]
+
+        async def names(start: str) -> list[str]:
+            found: list[str] = await run(partial(listed, start))
+            return found
+
+        yield Beside("boto3", read, write, names)
 
 
 @asynccontextmanager
-async def firestore(url: str) -> AsyncIterator[Driver]:
+async def firestore(url: str) -> AsyncIterator[Beside]:
     """One connection, as the driver has."""
     client = firestore_client(url)
     documents = client.collection(urlsplit(url).path[1:])
@@ -185,11 +248,16 @@ async def firestore(url: str) -> AsyncIterator[Driver]:
         end = {"ttl_ms": int(TTL.total_seconds() * 1000), "expires_at": _end()}
         await documents.document(name).set({"payload": json.dumps(value), **end})
 
-    yield Driver("google-cloud-firestore", read, write)
+    async def names(start: str) -> list[str]:
+        first, last = documents.document(start), documents.document(_after(start))
+        between = documents.order_by("__name__").start_at({"__name__": first}).end_before({"__name__": last})
+        return [found.id async for found in between.select(["expires_at"]).stream()]
+
+    yield Beside("google-cloud-firestore", read, write, names)
 
 
 @asynccontextmanager
-async def supabase(url: str) -> AsyncIterator[Driver]:
+async def supabase(url: str) -> AsyncIterator[Beside]:
     """Selected and upserted through the data API."""
     sessions = (await supabase_client(url)).table("satchel_sessions")
 
@@ -200,10 +268,26 @@ async def supabase(url: str) -> AsyncIterator[Driver]:
     async def write(name: str, value: Any) -> None:
         await sessions.upsert({"key": name, "payload": json.dumps(value), "expires_at": _end().isoformat()}).execute()
 
-    yield Driver("supabase", read, write)
+    async def names(start: str) -> list[str]:
+        found: list[str] = []
+        while True:
+            page: Any = await (
+                sessions.select("key")
+                .gt("key", found[-1] if found else start)
+                .lt("key", _after(start))
+                .gt("expires_at", "now")
+                .order("key")
+                .limit(1000)
+                .execute()
+            )
+            found += [row["key"] for row in page.data]
+            if len(page.data) < 1000:
+                return found
+
+    yield Beside("supabase", read, write, names)
 
 
-BESIDE: Final[MappingProxyType[str, Callable[[str], AbstractAsyncContextManager[Driver]]]] = MappingProxyType(
+BESIDE: Final[MappingProxyType[str, Callable[[str], AbstractAsyncContextManager[Beside]]]] = MappingProxyType(
     {
         "sqlite": sqlite,
         "file": file,
@@ -221,6 +305,11 @@ BESIDE: Final[MappingProxyType[str, Callable[[str], AbstractAsyncContextManager[
 
 def _bare(url: str) -> str:
     return urlsplit(url)._replace(query="").geturl()
+
+
+def _after(start: str) -> str:
+    """Return what comes after all strings with this start, which ends with a colon."""
+    return f"{start[:-1]};"
 
 
 def _end() -> datetime:

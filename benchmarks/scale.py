@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from benchmarks.beside import BESIDE, TTL
+from benchmarks.beside import BESIDE, TTL, Beside
 from benchmarks.places import PLACES
 from benchmarks.report import Setting, Table, session_of
 from satchel import Batch, MemoryStorage, open_storage
@@ -41,11 +41,12 @@ OF_EACH_SIZE: Final = 100
 BATCH: Final = 1000
 MOST_AT_ONCE: Final = 4_000_000  # bytes in one batch
 SAMPLE: Final = 1000
+LISTED: Final = 100_000  # keys in all, by which it is known how long listing takes
 NOTE: Final = (
     "Sessions of 400 bytes, with a lifetime. Filling is by `write_many`, a thousand at a time, or else 16 writes at "
-    "once. Reading and writing is one at a time, of a random session, in turns with the driver on the same records; "
-    "medians. Memory is what the process grew by, at its largest. Purging looks for what has expired where nothing has."
-    " Copying is into memory, and compares each."
+    "once. Reading and writing is one at a time, of a random session, and listing of all, in turns with the driver on "
+    "the same records; medians. Memory is what the process grew by, at its largest. Purging looks for what has expired "
+    "where nothing has. Copying is into memory, and compares each."
 )
 NOTE_ON_SIZES: Final = f"As above, but {OF_EACH_SIZE} sessions, of different sizes."
 
@@ -106,12 +107,7 @@ async def _measured(url: str, number: int, size: int) -> dict[str, Any]:
         filled = perf_counter() - began
         grown = _megabytes() - before
         some_keys = random.choices(keys, k=min(SAMPLE, number * 3))
-        reads, writes = await _compared(url, storage, some_keys, size)
-        began = perf_counter()
-        listed = len([key async for key in storage.keys("chat:")])
-        listing = perf_counter() - began
-        if listed != number:
-            raise AssertionError(f"{listed} of {number} keys are listed")
+        reads, writes, lists = await _compared(url, storage, some_keys, number, size)
         purging, copying = await _purged(storage), await _copied(storage, number)
     return {
         "sessions": number,
@@ -121,14 +117,15 @@ async def _measured(url: str, number: int, size: int) -> dict[str, Any]:
         "÷ driver's read": _ratio(*reads),
         "write µs": round(writes[0] * 1e6, 1),
         "÷ driver's write": _ratio(*writes),
-        "list, µs each": round(listing / number * 1e6, 2),
+        "list, µs each": round(lists[0] / number * 1e6, 2),
+        "÷ driver's list": _ratio(*lists),
         "purge ms": "–" if purging is None else round(purging * 1e3, 2),
         "copy, µs each": round(copying / number * 1e6, 1),
     }
 
 
-async def _compared(url: str, storage: Any, keys: list[str], size: int) -> tuple[list[float], list[float]]:
-    """Return the median seconds of a read and of a write: the storage's and, where it is measured, the driver's."""
+async def _compared(url: str, storage: Any, keys: list[str], number: int, size: int) -> list[list[float]]:
+    """Return the median seconds of reads, writes and listings: the storage's and, if it is measured, the driver's."""
     async with AsyncExitStack() as stack:
         contenders: list[tuple[Any, str]] = [(storage, "")]
         if (opened := BESIDE.get(urlsplit(url).scheme)) is not None:
@@ -136,6 +133,7 @@ async def _compared(url: str, storage: Any, keys: list[str], size: int) -> tuple
             contenders.append((driver, f"{storage.namespace}:"))
         reads: list[list[float]] = [[] for _ in contenders]
         writes: list[list[float]] = [[] for _ in contenders]
+        lists: list[list[float]] = [[] for _ in contenders]
         for key in keys:
             for (each, before), taken in zip(contenders, reads, strict=True):
                 began = perf_counter()
@@ -147,7 +145,20 @@ async def _compared(url: str, storage: Any, keys: list[str], size: int) -> tuple
                 began = perf_counter()
                 await each.write(before + key, value)
                 taken.append(perf_counter() - began)
-    return [median(taken) for taken in reads], [median(taken) for taken in writes]
+        for _ in range(max(1, min(5, LISTED // number))):
+            for (each, before), taken in zip(contenders, lists, strict=True):
+                began = perf_counter()
+                listed = await _names(each, f"{before}chat:")
+                taken.append(perf_counter() - began)
+                if len(listed) != number:
+                    raise AssertionError(f"{len(listed)} of {number} keys are listed")
+    return [[median(taken) for taken in kind] for kind in (reads, writes, lists)]
+
+
+async def _names(contender: Any, start: str) -> list[str]:
+    if isinstance(contender, Beside):
+        return await contender.names(start)
+    return [key async for key in contender.keys(start)]
 
 
 def _ratio(ours: float, driver: float | None = None) -> str:
