@@ -386,6 +386,20 @@ async def test_listing_and_purging_use_the_indexes(postgres_url: str, table: str
             assert "Seq Scan" not in plan
 
 
+async def test_a_page_is_not_sorted_also_where_the_server_has_no_statistics(
+    postgres_url: str, table: str, raw: Raw
+) -> None:
+    async with PostgresStorage[Any](postgres_url, table=table) as storage:
+        await rows(raw, f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+        statement = f"""INSERT INTO {table} (key, payload)
+            SELECT 'bot:' || i, to_json(repeat('x', 400)) FROM generate_series(1, 20000) AS i"""
+        await rows(raw, statement)
+        values = {"start": "bot:", "end": "bot;", "most": 500}
+        plan = "\n".join(line for (line,) in await rows(raw, f"EXPLAIN {storage._sql.page.decode()}", **values))
+        assert "Index" in plan
+        assert "Sort" not in plan
+
+
 async def nothing(connection: Raw) -> None:
     pass
 
