@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _EXCEPTION: Final = "satchel_exception"
 _NOT_RUN: Final = pytest.StashKey[dict[str, str]]()  # why each missing backend was not run
 _CONTAINERS: Final = pytest.StashKey[dict[str, list["DockerContainer"]]]()  # of each fixture
-_LINES: Final = 100  # of a container's log
+_LINES: Final = 50  # of a container's log
 
 
 def url_fixture(backend: Backend) -> Callable[..., Any]:
