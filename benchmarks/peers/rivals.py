@@ -15,6 +15,7 @@ from aiogram.fsm.storage.base import BaseEventIsolation, BaseStorage, DefaultKey
 from aiogram.fsm.storage.memory import MemoryStorage, SimpleEventIsolation
 from aiogram.fsm.storage.redis import RedisEventIsolation, RedisStorage
 from key_value.aio.stores.base import BaseContextManagerStore, BaseStore
+from key_value.aio.stores.dynamodb import DynamoDBStore
 from key_value.aio.stores.memory import MemoryStore
 from key_value.aio.stores.mongodb import MongoDBStore
 from key_value.aio.stores.postgresql import PostgreSQLStore
@@ -26,6 +27,7 @@ from redis.asyncio import Redis
 from telebot.asyncio_storage import StateMemoryStorage, StateRedisStorage
 
 from benchmarks.report import session_of
+from benchmarks.services import option
 from benchmarks.stores import roomy
 from satchel import Sessions, Storage, open_storage
 
@@ -215,6 +217,11 @@ def _redis_store(url: str, namespace: str) -> RedisStore:
     return RedisStore(client=Redis.from_url(roomy(url), decode_responses=True), default_collection=namespace)
 
 
+def _dynamodb_store(url: str, namespace: str) -> DynamoDBStore:
+    region, endpoint = option(url, "region"), option(url, "endpoint_url")
+    return DynamoDBStore(table_name=namespace, region_name=region, endpoint_url=endpoint)
+
+
 OPENERS: Final[dict[str, list[Opener]]] = {
     "memory": [
         _satchel(lambda _, __: "memory://"),
@@ -240,6 +247,10 @@ OPENERS: Final[dict[str, list[Opener]]] = {
     "mongodb": [
         _satchel(lambda url, namespace: f"{url}&namespace={namespace}"),
         _key_value("MongoDBStore", lambda url, namespace: MongoDBStore(url=url, coll_name=namespace)),
+    ],
+    "dynamodb": [
+        _satchel(lambda url, namespace: f"{url}&namespace={namespace}"),
+        _key_value("DynamoDBStore", _dynamodb_store),
     ],
 }
 
