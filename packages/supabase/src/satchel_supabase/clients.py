@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from satchel import ConfigurationError, StorageClosedError, StorageURL
 from satchel.adapter import kind_of
+from satchel.settling import together
 from satchel.threads import positive
 from satchel.urls import boolean
 
@@ -113,8 +114,7 @@ class Made:
     async def aclose(self) -> None:
         """Close the connections."""
         self._closed = True
-        for client in self._made:
-            await client.aclose()
+        await together(client.aclose() for client in self._made)
 
     def _make(self) -> None:
         import httpx
