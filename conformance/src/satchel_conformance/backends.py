@@ -145,7 +145,7 @@ def log_of(made: "DockerContainer", lines: int) -> str:
 
     try:
         log: bytes = made.get_wrapped_container().logs(tail=lines)
-    except DockerException as error:
+    except (DockerException, OSError) as error:  # the engine may be gone, too
         return f"it cannot be read: {_line(error)}"
     return log.decode(errors="replace")
 
