@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from itertools import repeat
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -131,34 +132,41 @@ async def _compared(url: str, storage: Any, keys: list[str], number: int, size: 
         if (opened := BESIDE.get(urlsplit(url).scheme)) is not None:
             driver = await stack.enter_async_context(opened(url))
             contenders.append((driver, f"{storage.namespace}:"))
-        reads: list[list[float]] = [[] for _ in contenders]
-        writes: list[list[float]] = [[] for _ in contenders]
-        lists: list[list[float]] = [[] for _ in contenders]
-        for key in keys:
-            for (each, before), taken in zip(contenders, reads, strict=True):
-                began = perf_counter()
-                await each.read(before + key)
-                taken.append(perf_counter() - began)
-        for count, key in enumerate(keys):
-            for (each, before), taken in zip(contenders, writes, strict=True):
-                value = session_of(size) | {"n": -count}
-                began = perf_counter()
-                await each.write(before + key, value)
-                taken.append(perf_counter() - began)
-        for _ in range(max(1, min(5, LISTED // number))):
-            for (each, before), taken in zip(contenders, lists, strict=True):
-                began = perf_counter()
-                listed = await _names(each, f"{before}chat:")
-                taken.append(perf_counter() - began)
-                if len(listed) != number:
-                    raise AssertionError(f"{len(listed)} of {number} keys are listed")
-    return [[median(taken) for taken in kind] for kind in (reads, writes, lists)]
+        rounds = max(1, min(5, LISTED // number))
+        reads = (_reading(key) for key in keys)
+        writes = (_writing(key, session_of(size) | {"n": -count}) for count, key in enumerate(keys))
+        lists = repeat(lambda each, before: _list(each, f"{before}chat:", number), rounds)
+        return [await _in_turns(contenders, calls) for calls in (reads, writes, lists)]
 
 
-async def _names(contender: Any, start: str) -> list[str]:
+def _reading(key: str) -> Callable[[Any, str], Awaitable[Any]]:
+    return lambda each, before: each.read(before + key)
+
+
+def _writing(key: str, value: Any) -> Callable[[Any, str], Awaitable[Any]]:
+    return lambda each, before: each.write(before + key, value)
+
+
+async def _in_turns(
+    contenders: list[tuple[Any, str]], calls: Iterable[Callable[[Any, str], Awaitable[Any]]]
+) -> list[float]:
+    """Return the median seconds that each contender takes for the calls."""
+    taken: list[list[float]] = [[] for _ in contenders]
+    for call in calls:
+        for contender, seconds in zip(contenders, taken, strict=True):
+            began = perf_counter()
+            await call(*contender)
+            seconds.append(perf_counter() - began)
+    return [median(seconds) for seconds in taken]
+
+
+async def _list(contender: Any, start: str, number: int) -> None:
     if isinstance(contender, Beside):
-        return await contender.names(start)
-    return [key async for key in contender.keys(start)]
+        listed = await contender.names(start)
+    else:
+        listed = [key async for key in contender.keys(start)]
+    if len(listed) != number:
+        raise AssertionError(f"{len(listed)} of {number} keys are listed")
 
 
 def _ratio(ours: float, driver: float | None = None) -> str:
