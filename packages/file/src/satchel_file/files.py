@@ -3,17 +3,17 @@
 import errno
 import hashlib
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import groupby
 from pathlib import Path
 from secrets import token_hex
 from threading import Event
-from typing import Final
+from typing import Final, NamedTuple
 
 from satchel import ANY, CorruptValueError, Expected, Payload, StorageError
 from satchel.clock import now
@@ -29,8 +29,7 @@ _FAN: Final = re.compile(r"[0-9a-f]{2}")
 _FILE: Final = re.compile(r"[0-9a-f]{64}\.json")
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """What a file holds.
 
     Attributes:
@@ -77,8 +76,9 @@ class Files:
         Raises:
             CorruptValueError: it is damaged.
         """
-        with self._folder(folder_of(name)) as folder:
-            return None if folder is None else self._find(folder, name)
+        file = _file(name)
+        with self._folder(file[:2]) as folder:
+            return None if folder is None else self._find(folder, name, file)
 
     def write(self, given_up: Event, payloads: Mapping[str, Payload], end: int | None, expected: Expected) -> bool:
         """Store payloads of one folder until their end, and tell whether all that was there is what was expected.
@@ -99,8 +99,9 @@ class Files:
                 with _locked(folder, given_up):
                     if not self._are_at(folder, payloads, expected):
                         return False
-                    for name, file in aside.items():
-                        folder.replace(_file(name), file)
+                    for name in payloads:
+                        folder.replace(_file(name), aside[name])
+                        del aside[name]
             finally:
                 for file in aside.values():
                     folder.remove(file)
@@ -183,25 +184,33 @@ class Files:
     @contextmanager
     def _folder(self, name: str, *, make: bool = False) -> Iterator[Folder | None]:
         """Open one of the folders; None if it is not there."""
-        with Folder(self._path) as root:
-            folder = root.inside(name) if name in self._lasting or not make else None
-            if folder is None and make:
+        folder = self._inside(name) if name in self._lasting or not make else None
+        if folder is None and make:
+            with Folder(self._path) as root:
                 root.make(name)
                 self._sync(root)  # also if another process made it, which may not have come so far yet
-                self._lasting.add(name)
-                folder = root.inside(name)
+            self._lasting.add(name)
+            folder = self._inside(name)
         if folder is None:
             yield None
         else:
             with folder:
                 yield folder
 
+    def _inside(self, name: str) -> Folder | None:
+        """Open one of the folders by its path, which takes half as long as one in the other, or return None."""
+        try:
+            return Folder(f"{self._path}{os.sep}{name}", link=False)
+        except FileNotFoundError:
+            with Folder(self._path):  # it raises if that is what is missing
+                return None
+
     def _are_at(self, folder: Folder, names: Iterable[str], expected: Expected) -> bool:
         return all(self._is_at(folder, name, expected) for name in names)
 
     def _is_at(self, folder: Folder, name: str, expected: Expected) -> bool:
         try:
-            stored = self._find(folder, name)
+            stored = self._find(folder, name, _file(name))
         except CorruptValueError:
             if expected is not ANY:
                 raise
@@ -209,8 +218,7 @@ class Files:
             return True
         return expected is ANY or expected == (None if stored is None else stored.version)
 
-    def _find(self, folder: Folder, name: str) -> Stored | None:
-        file = _file(name)
+    def _find(self, folder: Folder, name: str, file: str) -> Stored | None:
         content = folder.read(file)
         if content is None:
             return None

@@ -40,19 +40,19 @@ class Folder:
     error. Windows cannot do that, so there the path is looked at first.
 
     Args:
-        place: where it is; links in it are followed. With a parent, its name in there.
+        place: where it is; links on the way to it are followed. With a parent, its name in there.
         parent: the open folder that it is in.
+        link: it may be a link itself.
     """
 
-    def __init__(self, place: Path | str, parent: "Folder | None" = None) -> None:
+    def __init__(self, place: Path | str, parent: "Folder | None" = None, *, link: bool = True) -> None:
         self._place, self._parent = place, parent
         self.fd: int | None = None
-        if not _RELATIVE:
-            _check_folder(self.path, links=parent is None)
-        elif parent is None:
-            self.fd = os.open(place, _FOLDER)
+        if _RELATIVE:
+            within = None if parent is None else parent.fd
+            self.fd = os.open(place, _FOLDER if link else _FOLDER_INSIDE, dir_fd=within)
         else:
-            self.fd = os.open(place, _FOLDER_INSIDE, dir_fd=parent.fd)
+            _check_folder(self.path, links=link)
 
     @property
     def path(self) -> Path:
@@ -70,7 +70,7 @@ class Folder:
     def inside(self, name: str) -> "Folder | None":
         """Open a folder in this one, or return None if it is not there."""
         try:
-            return Folder(name, self)
+            return Folder(name, self, link=False)
         except FileNotFoundError:
             return None
 

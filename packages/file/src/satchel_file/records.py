@@ -1,8 +1,7 @@
 """What a session's file holds: a line of JSON about the session, its payload, and a line feed."""
 
 import json
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from satchel import CorruptValueError, Payload, StorageError
 
@@ -10,8 +9,7 @@ LONGEST_HEADER: Final = 4096  # bytes: a name has at most 1 921, and each of the
 _FORMAT: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The first line of a file: `{"satchel":1,"key":"satchel:telegram:42","expires_at":null,"sha256":"9f86…"}`.
 
     Attributes:
