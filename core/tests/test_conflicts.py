@@ -170,3 +170,55 @@ async def test_update_loses_nothing_whatever_the_policy(on_conflict: OnConflict)
 
     await asyncio.gather(*(both[number % 2].update("chat:1", increment) for number in range(100)))
     assert await storage.read("chat:1") == {"a": 100, "b": 0}
+
+
+async def test_who_holds_the_data_goes_on_with_what_was_merged() -> None:
+    storage: MemoryStorage[Any] = MemoryStorage()
+    await storage.write("chat:1", {"cart": [1], "user": {"name": "Ada"}, "old": 1})
+    mine, theirs = two(storage)
+
+    def change(session: Session[Any]) -> None:
+        session.data["cart"].append(2)
+        session.data["user"]["age"] = 36
+        del session.data["old"]
+
+    async with mine.open("chat:1") as session:
+        data, cart, user = session.data, session.data["cart"], session.data["user"]
+        data["mine"] = 1
+        await theirs.update("chat:1", change)
+        await session.save()
+        data["later"] = True
+        cart.append(3)
+        user["born"] = 1815
+    assert await mine.read("chat:1") == {
+        "cart": [1, 2, 3],
+        "user": {"name": "Ada", "age": 36, "born": 1815},
+        "mine": 1,
+        "later": True,
+    }
+
+
+async def test_what_two_delete_is_gone() -> None:
+    storage: MemoryStorage[Any] = MemoryStorage()
+    await storage.write("chat:1", {"a": 1})
+    mine, theirs = two(storage)
+    async with mine.open("chat:1") as session:
+        session.delete()
+        await theirs.delete("chat:1")
+    assert await storage.read("chat:1") is None
+
+
+@pytest.mark.parametrize("opened", [True, False])
+async def test_a_storage_may_find_out_that_it_has_no_versions_when_it_is_opened(opened: bool) -> None:
+    class Late(MemoryStorage[Any]):
+        async def open(self) -> None:
+            self.lacks(versioned=False, conditional_delete=False, transactional=False, versioned_batch=False)
+
+    storage = Late()
+    sessions: Sessions[Any] = Sessions(storage, initial=dict)
+    if opened:
+        await storage.setup()
+    for _ in range(2):
+        async with sessions.open("chat:1") as session:
+            session.data["n"] = session.data.get("n", 0) + 1
+    assert await sessions.read("chat:1") == {"n": 2}

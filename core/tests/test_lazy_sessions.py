@@ -1,12 +1,22 @@
 """Lazy sessions: nothing is read until it is asked for, and nothing is written that was not touched."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from recording import Recording
-from satchel import EmptySessionError, NoSessionError, SessionClosedError, SessionError, Sessions
+from satchel import (
+    EmptySessionError,
+    LazySession,
+    MemoryStorage,
+    NoSessionError,
+    Payload,
+    SessionClosedError,
+    SessionError,
+    Sessions,
+)
 
 
 @pytest.fixture
@@ -146,3 +156,48 @@ async def test_touched_sessions_of_one_key_run_one_after_the_other(sessions: Ses
 
 async def _get(session: Any) -> Any:
     return await session
+
+
+async def test_who_waits_for_a_block_that_has_ended_keeps_nobody_out() -> None:
+    sessions: Sessions[Any] = Sessions(MemoryStorage(), initial=dict, timeout=timedelta(seconds=1))
+    async with sessions.open("chat:1"), sessions.lazy("chat:1") as session:
+        waiting = [asyncio.create_task(_get(session)) for _ in range(2)]
+        await asyncio.sleep(0)
+    for task in waiting:
+        with pytest.raises(SessionClosedError):
+            await task
+    async with sessions.open("chat:1"):
+        pass
+
+
+async def test_what_is_assigned_while_it_is_read_is_kept() -> None:
+    class Slow(MemoryStorage[Any]):
+        async def get(self, name: str) -> Payload | None:
+            await asyncio.sleep(0)
+            return await super().get(name)
+
+    async def assign(session: LazySession[Any]) -> None:
+        session.data = {"pizza": 2}
+
+    sessions: Sessions[Any] = Sessions(Slow())
+    for stored in ({"pizza": 1}, {"pizza": 2}, None):
+        async with sessions.lazy("chat:1") as session:
+            session.data = stored
+        async with sessions.lazy("chat:1") as session:
+            await asyncio.gather(_get(session), assign(session))
+            assert session.data == {"pizza": 2}
+        assert await sessions.read("chat:1") == {"pizza": 2}
+
+
+async def test_what_was_promised_is_not_known_before_it_is_awaited(sessions: Sessions[Any], storage: Recording) -> None:
+    await storage.write("chat:1", {"pizza": 1})
+
+    async def later() -> dict[str, int]:
+        return {"pizza": 2}
+
+    async with sessions.lazy("chat:1") as session:
+        await session
+        session.data = later()
+        with pytest.raises(SessionError, match="awaiting it"):
+            _ = session.data
+        assert await session == {"pizza": 2}

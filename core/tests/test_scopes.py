@@ -532,3 +532,12 @@ async def test_any_storage_will_do() -> None:
 def test_a_storage_of_one_type_of_data_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="has a codec of its own"):
         Scopes(MemoryStorage(codec=typed(dict[str, int])), channel="telegram")
+
+
+async def test_what_was_cleared_and_saved_can_be_what_it_was_before(scopes: Scopes, storage: Together) -> None:
+    for _ in range(2):
+        async with scopes.open(ADA) as scope:
+            scope.user_data.clear()
+            await scope.save()
+            scope.user_data["name"] = "Ada"
+    assert (await stored(storage))["telegram:user:7"] == {"name": "Ada"}

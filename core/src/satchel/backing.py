@@ -71,12 +71,20 @@ class Backing(Generic[V]):
             raise ConfigurationError(f"{storage!r} has a codec of its own: give it to Sessions instead, as codec=")
         self._convert = self._holds_json and codec is not None and codec is not JSON
         self.codec: Codec[V] = codec or (JSON if self._holds_json else self._stored.plain)
-        self._versioned: Versioned[Any] | None = storage if isinstance(storage, Versioned) else None
-        if self._versioned is None:
+        if codec is not None and codec.plain is not codec:
+            raise ConfigurationError("what compresses or encrypts is the storage's codec; that of sessions is plain")
+        self._is_versioned = isinstance(storage, Versioned)
+        if not self._is_versioned:
             logger.warning("%r has no versions: of two processes that change one session, the last wins", storage)
         if sliding and not (isinstance(storage, Expiring) and getattr(storage, "ttl", True)):
             raise ConfigurationError(f"sliding starts lifetimes anew, and {storage!r} has none: give it a ttl")
         self._expiring: Expiring | None = storage if sliding and isinstance(storage, Expiring) else None
+
+    @property
+    def _versioned(self) -> Versioned[Any] | None:
+        """The storage, if it has versions: some find out that they have none only when they are opened."""
+        storage: Any = self.storage
+        return storage if self._is_versioned and storage.read_versioned is not None else None
 
     @property
     def version(self) -> int | None:
@@ -120,8 +128,8 @@ class Backing(Generic[V]):
 
     async def load_raw(self, key: str) -> Record[Any] | None:
         """Return the record of `key` as it is stored."""
-        if self._versioned is not None:
-            return await self._versioned.read_versioned(key)
+        if (versioned := self._versioned) is not None:
+            return await versioned.read_versioned(key)
         value = await self.storage.read(key)
         return None if value is None else Record(value, "")
 
@@ -131,16 +139,17 @@ class Backing(Generic[V]):
         Raises:
             ConflictError: the storage can tell, and does not find it.
         """
+        versioned = self._versioned
         if value is None:
-            if self._versioned is None or expected is ANY:
+            if versioned is None or expected is ANY:
                 await self.storage.delete(key)
             elif expected is not None:
-                await self._versioned.delete_versioned(key, expected)
+                await versioned.delete_versioned(key, expected)
             return ""
-        if self._versioned is None or expected is ANY:
+        if versioned is None or expected is ANY:
             await self.storage.write(key, value)
             return ""
-        return await self._versioned.write_versioned(key, value, expected)
+        return await versioned.write_versioned(key, value, expected)
 
     def encode_raw(self, value: Any) -> bytes:
         """Return bytes that are equal for equal records."""

@@ -37,6 +37,20 @@ def merge(base: Any, mine: Any, theirs: Any) -> Any:
     return merged
 
 
+def refill(mine: Any, merged: Any) -> Any:
+    """Return what is equal to `merged`, made of the dicts and lists of `mine`: whoever holds them goes on with them."""
+    if type(mine) is dict and type(merged) is dict:
+        fields = {name: refill(mine[name], field) if name in mine else field for name, field in merged.items()}
+        mine.clear()
+        mine.update(fields)
+        return mine
+    if type(mine) is list and type(merged) is list:
+        if JSON.encode(mine) != JSON.encode(merged):
+            mine[:] = merged
+        return mine
+    return merged
+
+
 def _encoded(side: dict[str, Any], name: str) -> object:
     """Return a field so that it compares as it is stored: 1, 1.0 and True are three values."""
     return JSON.encode([side[name]]) if name in side else _ABSENT

@@ -15,7 +15,7 @@ from satchel.codecs import JSON
 from satchel.errors import ConflictError, EmptySessionError, NoSessionError, SessionClosedError, SessionError
 from satchel.keys import show
 from satchel.locks import Hold, Lock
-from satchel.merging import merge
+from satchel.merging import merge, refill
 from satchel.storage import Record, StorageAdapter, V
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Session(Generic[V]):
         self._stored: bytes | None = None  # that record, encoded
         self._untouched: bytes | None = None  # what the data encodes to as long as nobody changed it
         self._envelope: Envelope | None = None  # what is stored beside the data
+        self._used: int | None = None  # when the session was last used before it was loaded
         self._is_due = False  # the record is to be written back, even if nothing changes
 
     @property
@@ -98,7 +99,7 @@ class Session(Generic[V]):
 
         `Sessions` notes it if it has an `activity` or an `idle_timeout`, which say how exactly.
         """
-        noted = None if self.is_new or self._envelope is None else self._envelope.used
+        noted = None if self.is_new else self._used
         return None if noted is None else _EPOCH + timedelta(milliseconds=noted)
 
     def delete(self) -> None:
@@ -121,11 +122,20 @@ class Session(Generic[V]):
             EmptySessionError: there is no `initial`.
         """
         self._check()
-        self._deleted = False
-        self._assign(self._first())
+        was_deleted, self._deleted = self._deleted, False
+        try:
+            first = self._first()
+        except BaseException:
+            self._deleted = was_deleted
+            raise
+        self._assign(first)
 
     async def save(self) -> None:
-        """Save now what has changed, and go on. What is saved stays saved if the block raises later."""
+        """Save now what has changed, and go on. What is saved stays saved if the block raises later.
+
+        Where that was merged with what somebody else has saved, `data` has it all: a dict is still the same dict; for
+        data of another type ask for `session.data` again.
+        """
         self._check()
         await self.commit()
 
@@ -166,7 +176,9 @@ class Session(Generic[V]):
         self._remember(entry)
         self._is_new = entry is None or entry.value is None
         if entry is not None:
-            self._data, self._untouched, self._is_due = entry.value, self._stored, entry.is_due
+            if self._data is None and not self._deleted:  # a lazy one may have been assigned to meanwhile
+                self._data = entry.value
+            self._used, self._untouched, self._is_due = entry.envelope.used, self._stored, entry.is_due
 
     async def commit(self) -> None:
         """Write what the block changed: one conditional write or delete, or nothing."""
@@ -212,6 +224,7 @@ class Session(Generic[V]):
         """Take note that what was pending is written."""
         if pending.stored is None:
             self._remember(None)
+            self._untouched = pending.encoded
             return
         self._version = ANY if self._version is ANY else version
         self._envelope = pending.envelope
@@ -222,10 +235,13 @@ class Session(Generic[V]):
         """Put this block's changes on top of what somebody else has written, or raise the conflict."""
         if self._data is not None and self._backing.codec.encode(self._data) == self._untouched:
             self._is_due = False  # whoever was faster has noted the use, or migrated, too
+        elif self._deleted and self._on_conflict == "merge" and (theirs is None or theirs.value is None):
+            self._remember(theirs)  # it is gone, as it was to be
         elif self._deleted or self._data is None or self._on_conflict != "merge":
             raise conflict
         else:
-            self._data = self._merged(self._data, self._backing.codec.encode(self._data), theirs)
+            mine = self._data
+            self._data = refill(mine, self._merged(mine, self._backing.codec.encode(mine), theirs))
             self._untouched = self._stored
 
     async def rest(self) -> None:
@@ -320,7 +336,8 @@ class LazySession(Session[V]):
             SessionError: it was not awaited yet.
         """
         self._check()
-        if self._data is None and self._version is ANY and not self._deleted:
+        is_unread = self._data is None and self._version is ANY and not self._deleted
+        if is_unread or self._promised is not None:
             raise SessionError("a lazy session is read by awaiting it: data = await session")
         return super().data
 
@@ -355,6 +372,7 @@ class LazySession(Session[V]):
     async def _get(self) -> V:
         self._check()
         async with self._busy:
+            self._check()  # the block may have ended meanwhile
             await self._keep_promise()
             if self._data is None and self._version is ANY and not self._deleted:
                 self.take(await self._enter())
@@ -364,6 +382,9 @@ class LazySession(Session[V]):
     async def _enter(self) -> Hold:
         if self._hold is None:
             self._hold = await self._stack.enter_async_context(self._lock.hold(self._need_key()))
+            if self._closed:  # meanwhile, so that nobody else would let others in
+                await self._stack.aclose()
+                self._check()
         return self._hold
 
     async def _keep_promise(self) -> None:
