@@ -214,3 +214,9 @@ def test_importing_wrappers_needs_no_library() -> None:
     script = "import sys, satchel.wrappers; print(*{'tenacity', 'opentelemetry', 'cryptography'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+async def test_what_the_storage_inside_finds_out_at_its_first_call_is_known_afterwards() -> None:
+    wrapper: Any = Cached(LateToKnow())
+    await wrapper.read("a")
+    assert not isinstance(wrapper, Listing | Batch)

@@ -201,3 +201,15 @@ def test_options_that_make_no_sense_are_refused() -> None:
         Fallback(MemoryStorage(), MemoryStorage(), pause=timedelta(0))
     with pytest.raises(ConfigurationError, match="int is no storage"):
         Fallback(MemoryStorage(), 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def test_a_conflict_shows_that_the_first_is_back() -> None:
+    primary, secondary, storage = await pair(pause=timedelta(hours=1))
+    await primary.write("a", {"n": 5})
+    sessions: Sessions[Any] = Sessions(storage, initial=dict)
+    primary.away = True
+    async with sessions.open("a") as session:
+        primary.away, secondary.calls = False, 0
+        session.data["m"] = 1
+    assert await primary.read("a") == {"n": 5, "m": 1}
+    assert secondary.calls == 0

@@ -74,6 +74,7 @@ class Wrapper(Generic[V]):
 
     def __init__(self, storage: StorageAdapter[V], /) -> None:
         self.inner = checked(storage)
+        self._fits = type(storage)  # what `inner` was when this was fitted to it
 
     @property
     def capabilities(self) -> Capabilities:
@@ -149,7 +150,6 @@ class Wrapper(Generic[V]):
 
     async def setup(self) -> None:
         await self._pass("setup", self.inner.setup)
-        self._fit()
 
     async def aclose(self) -> None:
         await self.inner.aclose()
@@ -172,10 +172,15 @@ class Wrapper(Generic[V]):
 
     async def _pass(self, operation: str, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         """Await a call of the storage inside. Override it for what is to be done about all of them but `keys`."""
-        return await call(*arguments)
+        try:
+            return await call(*arguments)
+        finally:
+            if type(self.inner) is not self._fits:
+                self._fit()
 
     def _fit(self) -> None:
         """Go by what the storage inside has now: some find out only when they are opened."""
+        self._fits = type(self.inner)
         self.__class__ = _fitted(self._kind, _absent(self.inner))
 
 

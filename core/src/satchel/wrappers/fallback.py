@@ -32,7 +32,9 @@ class Fallback(Wrapper[V]):
       `StorageUnavailableError`, or `ConflictError` once `primary` is back, and sessions then merge or raise.
     - A record that `secondary` does not have is not said to be missing: the read raises what `primary` raised.
 
-    So during an outage sessions can be read; to save a changed one raises.
+    So during an outage sessions can be read; to save a changed one raises. But where sessions are written without
+    regard to versions, over a primary that has none or with `on_conflict="overwrite"`, one that was read here during an
+    outage, and is saved after it, replaces what is newer.
 
     Args:
         primary: the storage.
@@ -128,6 +130,9 @@ class Fallback(Wrapper[V]):
             result = await super()._pass(operation, call, *arguments)
         except StorageUnavailableError as error:
             self._is_away(error)
+            raise
+        except StorageError:
+            self._is_back()
             raise
         self._is_back()
         return result

@@ -83,7 +83,7 @@ class Retrying(Wrapper[V]):
 
     async def _pass(self, operation: str, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         try:
-            return await call(*arguments)  # by itself, as mostly nothing is to be repeated
+            return await super()._pass(operation, call, *arguments)  # by itself, as mostly nothing is to be repeated
         except StorageUnavailableError as error:
             lost = error
         is_counted = False
@@ -93,7 +93,7 @@ class Retrying(Wrapper[V]):
             if not is_counted:  # the first attempt, which has been made
                 is_counted = True
                 raise lost
-            return await call(*arguments)
+            return await super(Retrying, self)._pass(operation, call, *arguments)
 
         doubt = "has changed since; by this call, or by somebody else"
         try:

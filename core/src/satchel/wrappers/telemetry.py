@@ -94,7 +94,7 @@ class Telemetry(Wrapper[V]):
             start = time.perf_counter()
             try:
                 with self._trace.use_span(measured.span, record_exception=False, set_status_on_exception=False):
-                    return await call(*arguments)
+                    return await super()._pass(operation, call, *arguments)
             finally:
                 measured.seconds = time.perf_counter() - start
 
