@@ -463,6 +463,22 @@ class TestTurnsThatFail:
         await work.bot.handle(message("hi"))
         assert [job.id async for job in work.scheduler.jobs()] == [kept]
 
+    async def test_what_a_handler_saved_before_it_failed_to_another_state_stays_as_it_was_saved(
+        self, work: Work
+    ) -> None:
+        async def get(turn: Turn[Any]) -> None:
+            await turn.save()
+            turn.cancel(given_up)
+            await turn.save()
+            raise RuntimeError
+
+        work.shop.does = {"get_address": get}
+        async with work.bot.open(CHAT) as turn:
+            given_up = turn.step_to_in(LATER, flow="checkout")
+            await turn.step_to(slug="checkout->get_address")
+        assert work.shop.ran[-1] == "say_sorry None"
+        assert await work.keys() == []
+
     async def test_what_was_scheduled_for_a_session_that_was_not_saved_is_taken_back(self, work: Work) -> None:
         with pytest.raises(ConflictError):
             async with work.bot.open(CHAT) as turn:
@@ -641,6 +657,39 @@ async def test_a_claim_whose_renewal_was_answered_too_late_is_still_its_own_and_
     await work.schedule()
     assert await work.run_due() == ["ask_address None"]
     assert await work.keys() == []
+
+
+async def test_a_step_that_awaits_what_was_cancelled_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    work, times = Work(retry_after=timedelta(milliseconds=1)), 0
+
+    async def ask(_: Turn[Any]) -> None:
+        nonlocal times
+        times += 1
+        if times < 3:
+            other = asyncio.create_task(asyncio.sleep(10))
+            other.cancel()
+            await other
+
+    work.shop.does = {"ask_address": ask}
+    async with work.bot.running():
+        await work.schedule()
+        await until(lambda: times == 3)
+    assert await work.keys() == []
+    assert [message.partition(": ")[2] for message in caplog.messages] == ["it raised CancelledError"] * 2
+
+
+def test_a_scheduler_may_run_in_one_event_loop_after_the_other() -> None:
+    work = Work()
+
+    async def run() -> None:
+        work.shop.ran.clear()
+        async with work.bot.running():
+            await asyncio.sleep(0.01)  # it waits for what there is not
+            await work.schedule()
+            await until(lambda: work.shop.ran)
+
+    for _ in range(2):
+        asyncio.run(run())
 
 
 async def test_one_block_runs_a_scheduler(work: Work) -> None:

@@ -18,7 +18,7 @@ class Verdict(Enum):
     SET_ASIDE = "is set aside"
 
 
-def judged(job: Job, error: Exception, attempts: int, limit: int) -> Verdict:
+def judged(job: Job, error: BaseException, attempts: int, limit: int) -> Verdict:
     """Decide about a job that has raised, and tell the operator, without what the error says of somebody's data.
 
     Args:

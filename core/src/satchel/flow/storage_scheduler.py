@@ -14,6 +14,7 @@ from satchel.flow.agenda import Agenda
 from satchel.flow.failures import Verdict, judged
 from satchel.flow.jobs import Claim, Jobs
 from satchel.flow.scheduling import Job, RunJob, due_ms
+from satchel.settling import together
 from satchel.storage import StorageAdapter
 from satchel.threads import positive
 
@@ -121,7 +122,7 @@ class StorageScheduler:
             async with slots:
                 await self._attempt(job_id, run)
 
-        await asyncio.gather(*map(one, due))
+        await together(map(one, due))
 
     @asynccontextmanager
     async def running(self, run: RunJob) -> AsyncIterator[None]:
@@ -133,6 +134,7 @@ class StorageScheduler:
         if self._agenda is not None:
             raise FlowError("this scheduler is running already: one block is enough")
         self._agenda = Agenda()
+        self._woken = asyncio.Event()  # of this event loop
         stop = asyncio.Event()
         serving = asyncio.create_task(self._serve(self._agenda, run, stop))
         try:
@@ -149,7 +151,11 @@ class StorageScheduler:
         tasks: set[asyncio.Task[None]] = set()
 
         async def one(job_id: str) -> None:
-            again = await self._attempt(job_id, run)
+            try:
+                again = await self._attempt(job_id, run)
+            except BaseException:
+                agenda.forget(job_id)
+                raise
             if again is None:
                 agenda.forget(job_id)
             else:
@@ -220,7 +226,7 @@ class StorageScheduler:
         if failed is None:
             await claim.done()
             return None
-        if not isinstance(failed, Exception):
+        if not isinstance(failed, Exception) and not _is_stray(failed):
             with suppress(StorageError):  # then it runs again when the claim ends
                 await claim.give_back(0, is_counted=False)
             raise failed
@@ -239,3 +245,9 @@ class StorageScheduler:
         if not self._is_down:
             logger.warning("scheduled steps are late: %s", error)
         self._is_down = True
+
+
+def _is_stray(error: BaseException) -> bool:
+    """Tell whether a handler raised a cancellation that is not of this task, but of what the handler awaited."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()

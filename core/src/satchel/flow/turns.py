@@ -225,7 +225,7 @@ class Turn(Generic[V]):
         """Save now what has changed and was scheduled, and go on. It stays saved if the turn raises later."""
         await self._rules.store(self)
         for undo in self._undoing:
-            undo.take()
+            undo.take(self.outbox)
 
     def jobs(self) -> list[Job]:
         """Return what is to be scheduled, if the turn ends now."""
@@ -260,7 +260,7 @@ class Turn(Generic[V]):
 
     async def _try(self, place: Place) -> Exception | None:
         """Run a handler; if it raises, undo what it did, and return the error."""
-        undo, outbox = Undo(self.session), self.outbox
+        undo = Undo(self.session, self.outbox)
         self._undoing.append(undo)
         try:
             await settled(self._rules.flows.handler(place)(self))
@@ -268,7 +268,7 @@ class Turn(Generic[V]):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the flow map says where to go then
             undo.undo()
-            self.outbox = outbox
+            self.outbox = undo.outbox
             return error
         finally:
             self._undoing.remove(undo)

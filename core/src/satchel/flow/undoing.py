@@ -4,25 +4,31 @@ from copy import deepcopy
 from typing import Generic
 
 from satchel.errors import EmptySessionError
+from satchel.flow.outbox import Outbox
 from satchel.session import Session
 from satchel.storage import V
 
 
 class Undo(Generic[V]):
-    """A session's data, as they are now.
+    """A session's data, as they are now, and what is scheduled.
 
     Args:
         session: the session.
+        outbox: what is scheduled.
+
+    Attributes:
+        outbox: what was scheduled.
     """
 
-    def __init__(self, session: Session[V]) -> None:
+    def __init__(self, session: Session[V], outbox: Outbox) -> None:
         self._session = session
         self._data: V | None = None
         self._copy: V | None = None
-        self.take()
+        self.take(outbox)
 
-    def take(self) -> None:
-        """Go by what the data are now instead, as they were saved."""
+    def take(self, outbox: Outbox) -> None:
+        """Go by what the data are now instead, as they were saved, and by what is scheduled since."""
+        self.outbox = outbox
         try:
             self._data = self._session.data
         except EmptySessionError:  # deleted
