@@ -401,3 +401,22 @@ def test_a_part_cannot_have_a_name_of_the_groups_own(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"cannot be called {name}"):
         SessionGroup(**{name: Sessions(MemoryStorage())})
     assert name.startswith("_") or hasattr(Parts, name)
+
+
+async def test_the_fields_of_an_update_are_no_keys() -> None:
+    update = {"type": "message", "user": "U1", "channel": "C1"}
+    storage: MemoryStorage[Any] = MemoryStorage()
+    group = SessionGroup(user=Sessions(storage, key=per_user), chat=Sessions(storage, key=per_chat))
+    async with group.open(update) as parts:
+        assert parts.keys == {"user": per_user(update), "chat": per_chat(update)}
+
+
+async def test_groups_that_name_their_parts_in_another_order_do_not_wait_for_each_other() -> None:
+    one, two = (Sessions(MemoryStorage(), initial=dict, timeout=timedelta(seconds=1)) for _ in range(2))
+
+    async def work(group: SessionGroup) -> None:
+        for _ in range(20):
+            async with group.open({"a": "key", "b": "key"}):
+                await asyncio.sleep(0)
+
+    await asyncio.gather(work(SessionGroup(a=one, b=two)), work(SessionGroup(b=two, a=one)))

@@ -1,7 +1,7 @@
 """Groups of sessions: several parts for one update, each with its own key, storage and lifetime."""
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
@@ -87,7 +87,8 @@ class SessionGroup:
     Parts that lie in one storage are loaded in one round trip and saved in another, be they two or ten, where the
     storage can. What is atomic is said by the storage:
 
-    - `Transactional`: all parts in it are saved, or none.
+    - `Transactional`: all parts in it are saved, or none; but those that are saved whatever is there are saved each by
+      itself, as what is assigned to a lazy part unread, or with `on_conflict="overwrite"`.
     - `VersionedBatch`: each part is saved by itself. One that is in conflict is merged and saved again, or raises
       `ConflictError`, as its `on_conflict` says; the parts that were not in conflict stay saved.
     - any other: parts are loaded and saved in a round trip each, side by side. Where saving one fails, the others stay
@@ -119,11 +120,11 @@ class SessionGroup:
         Raises:
             SessionError: two parts have one key in one storage.
         """
-        sessions = {name: await part.strict(key_for(name, update)) for name, part in self._parts.items()}
+        sessions = {name: await part.strict(key_for(name, update, self._parts)) for name, part in self._parts.items()}
         _keep_apart(sessions)
         async with AsyncExitStack() as stack:
             # In one order, whatever the group, so that no two updates wait for each other.
-            for name in sorted(sessions, key=lambda name: sessions[name].key or ""):
+            for name in sorted(sessions, key=lambda name: _place(sessions[name], self._parts[name])):
                 session = sessions[name]
                 if session.key is not None:
                     session.take(await stack.enter_async_context(self._parts[name].lock.hold(session.key)))
@@ -138,7 +139,7 @@ class SessionGroup:
     @asynccontextmanager
     async def lazy(self, update: object) -> AsyncIterator[Parts]:
         """Open every part without reading it: `data = await parts.user` does, when it is asked for."""
-        sessions = {name: await part.unread(key_for(name, update)) for name, part in self._parts.items()}
+        sessions = {name: await part.unread(key_for(name, update, self._parts)) for name, part in self._parts.items()}
         _keep_apart(sessions)
         try:
             yield Parts(sessions)
@@ -149,11 +150,18 @@ class SessionGroup:
                     stack.push_async_callback(session.aclose)
 
 
-def key_for(name: str, update: object) -> object:
-    """Return what tells a part's key."""
+def key_for(name: str, update: object, parts: Collection[str]) -> object:
+    """Return what tells a part's key: its own, in a dict of nothing but keys of `parts`, or the update."""
     if isinstance(update, str):
         raise SessionError(f"one key is not enough for a group: give it a dict of keys, {{{name!r}: …}}, or an update")
-    return update[name] if type(update) is dict and isinstance(update.get(name), str) else update
+    if type(update) is dict and update.keys() <= set(parts) and isinstance(update.get(name), str):
+        return update[name]
+    return update
+
+
+def _place(session: Session[Any], part: Sessions[Any]) -> tuple[str, str, int]:
+    """Return what parts are locked in the order of, in all processes as far as they have different storages."""
+    return session.key or "", repr(session.storage), id(part.lock)
 
 
 def _keep_apart(sessions: Mapping[str, Session[Any]]) -> None:

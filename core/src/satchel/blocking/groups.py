@@ -78,7 +78,8 @@ class SessionGroup:
 
         async def made() -> AbstractAsyncContextManager[AsyncParts]:
             for name, sessions in self._blocking.items():
-                sessions.need_free((await sessions.wrapped.strict(key_for(name, update))).key, thread)
+                session = await sessions.wrapped.strict(key_for(name, update, self._blocking))
+                sessions.need_free(session.key, thread)
             return self.wrapped.open(update)
 
         with Block(made) as parts, ExitStack() as stack:
