@@ -218,3 +218,17 @@ assert first.read("child") == 2
 first.close()
 """
     subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", program], check=True, timeout=60)
+
+
+def test_nothing_waits_for_a_session_that_its_own_thread_has_open(storage: Storage[Any]) -> None:
+    sessions: Sessions[Any] = Sessions(storage, initial=dict)
+    with sessions.open("chat:1"):
+        for call in (
+            lambda: sessions.update("chat:1", lambda session: session.delete()),
+            lambda: sessions.delete("chat:1"),
+            lambda: sessions.rename("chat:2", "chat:1"),
+            lambda: sessions.migrate("chat:1"),
+        ):
+            with pytest.raises(SessionAlreadyOpenError):
+                call()
+        sessions.delete("chat:2")

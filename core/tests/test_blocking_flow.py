@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -414,6 +415,37 @@ def test_a_step_that_raises_is_set_aside_and_may_be_tried_again(
     assert jobs.retry(job)
     jobs.run_due(shop.bot.run_job)
     assert shop.current() == "checkout->ask_address"
+
+
+def test_a_step_that_outlasts_its_block_lets_the_next_one_save(
+    storage: Storage[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(storage, scheduler=StorageScheduler(storage, grace=timedelta(milliseconds=1)))
+    inside, go_on, left = threading.Event(), threading.Event(), threading.Event()
+    held = shop.sessions.held
+
+    @contextmanager
+    def telling(key: str | None) -> Iterator[None]:
+        try:
+            with held(key):
+                yield
+        finally:
+            left.set()
+
+    def ask(_: Turn[Any]) -> None:
+        inside.set()
+        go_on.wait(PATIENCE)
+
+    shop.does = {"ask_address": ask}
+    shop.schedule()
+    monkeypatch.setattr(shop.sessions, "held", telling)
+    with shop.bot.running():
+        assert inside.wait(PATIENCE)
+    with shop.sessions.open(CHAT) as session:
+        session.data["n"] = 1
+        go_on.set()
+        assert left.wait(PATIENCE)
+    assert shop.data()["n"] == 1
 
 
 def test_a_step_that_outlasts_its_block_saves_nothing_and_is_taken_again(storage: Storage[Any]) -> None:

@@ -1,7 +1,7 @@
 """The sessions of a bot, for blocking callers."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, Generic, TypeVar
 
@@ -56,8 +56,7 @@ class Sessions(Generic[V]):
 
         `change` runs in the thread of the event loop, so it is to be quick, and to call nothing that blocks.
         """
-        result: T = run(self.wrapped.update(update, change))
-        return result
+        return self._alone(lambda: self.wrapped.update(update, change), update)
 
     def read(self, update: object) -> V | None:
         """Return the stored data of a session, or None; `initial` is not asked."""
@@ -65,15 +64,15 @@ class Sessions(Generic[V]):
 
     def delete(self, update: object) -> None:
         """Remove a session, whatever is in it."""
-        run(self.wrapped.delete(update))
+        self._alone(lambda: self.wrapped.delete(update), update)
 
     def rename(self, old: object, new: object) -> bool:
         """Move a session to another key, as when a group becomes a supergroup, and tell whether there was one."""
-        return run(self.wrapped.rename(old, new))
+        return self._alone(lambda: self.wrapped.rename(old, new), old, new)
 
     def migrate(self, update: object) -> bool:
         """Store the data of a session in today's layout, and tell whether it was in an older one."""
-        return run(self.wrapped.migrate(update))
+        return self._alone(lambda: self.wrapped.migrate(update), update)
 
     # What groups call, too.
 
@@ -96,7 +95,20 @@ class Sessions(Generic[V]):
         try:
             yield
         finally:
-            del self._open[key]
+            # A block that a thread has abandoned may end when another thread has the session open.
+            if self._open.get(key) == threading.get_ident():
+                del self._open[key]
+
+    def _alone(self, work: Callable[[], Awaitable[T]], *updates: object) -> T:
+        """Do something to sessions that this thread has not open."""
+        thread = threading.get_ident()
+
+        async def done() -> T:
+            for update in updates:
+                self.need_free((await self.wrapped.strict(update)).key, thread)
+            return await work()
+
+        return run(done())
 
     async def _strict(self, update: object, thread: int) -> AbstractAsyncContextManager[AsyncSession[V]]:
         session = await self.wrapped.strict(update)
