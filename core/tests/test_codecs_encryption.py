@@ -234,3 +234,9 @@ async def test_a_version_never_comes_back_so_an_old_writer_always_meets_a_confli
     second = await storage.write_versioned("chat:1", "b", first)
     third = await storage.write_versioned("chat:1", "a", second)
     assert len({first, second, third}) == 3
+
+
+@pytest.mark.parametrize("keys", [None, 7, b"key"])
+def test_what_is_no_key_is_refused(keys: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"not {type(keys).__name__}"):
+        JSON.encrypted(keys)

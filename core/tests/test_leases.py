@@ -9,12 +9,15 @@ import pytest
 
 from recording import Plain
 from satchel import (
+    ANY,
     ConfigurationError,
     CorruptValueError,
+    Expected,
     LeaseLock,
     LeaseLostError,
     LockTimeoutError,
     MemoryStorage,
+    Payload,
     SessionAlreadyOpenError,
     Sessions,
 )
@@ -144,3 +147,26 @@ async def test_a_lease_of_an_earlier_release_is_understood(storage: MemoryStorag
 
     async with LeaseLock(storage).hold("chat:1") as lease:
         assert lease.token > 0
+
+
+async def test_who_is_cancelled_while_it_takes_a_lease_leaves_none() -> None:
+    class Slow(MemoryStorage[Any]):
+        async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+            written = await super().put(name, payload, expected)
+            taken.set()
+            await asyncio.sleep(10)
+            return written
+
+    taken = asyncio.Event()
+    storage = Slow()
+
+    async def work() -> None:
+        async with LeaseLock(storage).hold("chat:1"):
+            raise AssertionError
+
+    working = asyncio.create_task(work())
+    await taken.wait()
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert [key async for key in storage.keys()] == []

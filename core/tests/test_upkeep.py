@@ -12,6 +12,7 @@ from satchel import (
     ConfigurationError,
     Expected,
     InvalidKeyError,
+    LeaseLock,
     MemoryStorage,
     Payload,
     ReadOnlyError,
@@ -19,7 +20,7 @@ from satchel import (
     session_key,
 )
 from satchel.encryption import generate_key
-from satchel.flow import Conversations, Flow, FlowMap, State, StorageScheduler, Turn
+from satchel.flow import Conversations, Flow, FlowMap, Job, State, StorageScheduler, Turn
 from satchel.keys import key_parts
 from satchel.upkeep import Outcome, Result, Summary, erase, find_user, migrate, try_out
 from satchel.wrappers import HiddenKeys, ReadOnly
@@ -167,3 +168,24 @@ async def test_what_does_not_work_is_named_with_its_reason() -> None:
     assert why.keys() == {"write", "delete"}
     assert {step.name for step in (await try_out(Deaf())).steps if step.why} >= {"read back", "keys"}
     assert {step.name for step in (await try_out(Clinging())).steps if step.why} == {"read after delete"}
+
+
+async def test_leases_and_scheduled_steps_are_not_migrated() -> None:
+    storage = MemoryStorage[Any]()
+    sessions: Sessions[Any] = Sessions(storage, initial=dict, lock=LeaseLock(storage))
+    job = Job("000000000000001-0123456789abcdef", "chat:1", "hello->say_hello")
+    scheduler = StorageScheduler(storage)
+    await scheduler.add(job)
+    async with sessions.open("chat:1") as session:
+        session.data["n"] = 1
+        await session.save()
+        assert await migrate(storage, {1: lambda data: data | {"v": 1}}) == Summary(done=1, same=2)
+    assert [one async for one in scheduler.jobs()] == [job]
+    assert [key async for key in storage.keys("lease:")] == []
+
+
+async def test_a_damaged_step_hides_nobodys_data() -> None:
+    storage = MemoryStorage[Any]()
+    await storage.write("user:7", {"n": 1})
+    await storage.put("satchel:job:due:000000000000001-0123456789abcdef", b"{torn")
+    assert (await find_user(storage, 7)).user == ["user:7"]

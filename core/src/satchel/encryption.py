@@ -139,6 +139,8 @@ class _Keys:
     """Keys by their ids; an id is made of the key, so nobody has to hand them out."""
 
     def __init__(self, keys: str | Iterable[str]) -> None:
+        if isinstance(keys, bytes) or not isinstance(keys, Iterable):
+            raise ConfigurationError(f"encrypted() takes keys in Base64, not {type(keys).__name__}")
         given = re.split(r"[\s,]+", keys.strip(" ,\r\n\t")) if isinstance(keys, str) else list(keys)
         if not given:
             raise ConfigurationError("encrypted() takes at least one key")

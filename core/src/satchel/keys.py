@@ -11,6 +11,9 @@ MAX_KEY_BYTES = 512
 LEASE = "lease:"
 """What the key of a lease starts with."""
 
+STEP = re.compile(r"(?:due|failed):\d{15}-[0-9a-f]{16}$")
+"""What the key of a step ends with that a flow has scheduled."""
+
 _UNSAFE = re.compile(r"[%\x00-\x1f\x7f]")
 _UNSAFE_PART = re.compile(r"[%:\x00-\x1f\x7f]")
 _ESCAPED = re.compile(r"%([0-9A-F]{2})")

@@ -84,8 +84,14 @@ class LeaseLock:
             if record is None or record.version != seen:
                 seen, since = record and record.version, now
             if record is None or now - since >= _duration_of(record, lease.name):
-                with suppress(ConflictError):
+                try:
                     await lease.take(record)
+                except ConflictError:
+                    pass
+                except BaseException:
+                    await lease.abandon()
+                    raise
+                else:
                     return lease
             if now >= deadline:
                 raise LockTimeoutError(f"session {show(key)} was leased to another process for {self._seconds:g} s")
@@ -165,16 +171,20 @@ class Lease:
         try:
             await self._storage.delete_versioned(self.name, self._version)
         except ConflictError:
-            record = None
-            with suppress(StorageError):
-                record = await self._storage.read_versioned(self.name)
-            if record is not None and _field(record, "owner") == self._owner:
-                with suppress(StorageError):
-                    await self._storage.delete_versioned(self.name, record.version)
-            else:
+            if not await self.abandon():
                 logger.warning("the lease of session %s was lost before its block ended", show(self._key))
         except StorageError as error:
             logger.warning("the lease of session %s ends only by itself: %s", show(self._key), error)
+
+    async def abandon(self) -> bool:
+        """Remove what a write has left whose answer was not heard, if it has; tell whether there is such a record."""
+        with suppress(StorageError):
+            record = await self._storage.read_versioned(self.name)
+            if record is not None and _field(record, "owner") == self._owner:
+                with suppress(StorageError):
+                    await self._storage.delete_versioned(self.name, record.version)
+                return True
+        return False
 
     def ensure(self) -> None:
         """Return if the lease is held still.

@@ -1,19 +1,19 @@
 """Erasing one person's data: every record whose key names them, in a storage that lists its keys."""
 
-import re
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
-from satchel.keys import key_parts, session_key
+from satchel.errors import CorruptValueError
+from satchel.keys import STEP, key_parts, session_key
 from satchel.settling import together
 from satchel.storage import Batch, StorageAdapter
 from satchel.upkeep.batches import listed
 from satchel.wrappers.base import checked, closing
 
 _BATCH = 100
-_STEP: Final = re.compile(r"(?:due|failed):\d{15}-[0-9a-f]{16}$")  # the end of a key of satchel.flow's
 
 
 @dataclass
@@ -46,8 +46,9 @@ async def find_user(storage: StorageAdapter[Any], user: str | int) -> Named:
     async with closing(listed(checked(storage)).keys()) as keys:
         async for key in keys:
             parts = key_parts(key)
-            if _STEP.search(key) is not None:
-                parts += _session_of(await storage.read(key))
+            if STEP.search(key) is not None:
+                with suppress(CorruptValueError):  # which nobody can tell anything of
+                    parts += _session_of(await storage.read(key))
             if any(pair == ("user", wanted) for pair in pairwise(parts)):
                 found.user.append(key)
             elif wanted in parts:

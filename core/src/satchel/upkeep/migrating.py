@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from satchel.errors import ConfigurationError, ReadOnlyError, SatchelError
+from satchel.keys import LEASE, STEP
 from satchel.lifetimes import Migration
 from satchel.sessions import Sessions
 from satchel.storage import StorageAdapter, V
@@ -22,7 +23,8 @@ async def migrate(
     """Store every session in today's layout, as `Sessions.migrate` does one.
 
     Bots may run meanwhile: a session that changes is looked at again. What is interrupted is finished by doing it
-    again; sessions that are in today's layout already are only read.
+    again; sessions that are in today's layout already are only read. Leases, and steps that flows have scheduled, are
+    no sessions: they stay as they are.
 
     Args:
         storage: one that can list its keys.
@@ -46,6 +48,9 @@ async def migrate(
     tell = counting(summary, progress)
 
     async def one(key: str) -> None:
+        if key.startswith(LEASE) or STEP.search(key) is not None:
+            tell(Outcome(key, Result.SAME))
+            return
         try:
             changed = await sessions.migrate(key)
         except (*ENDS_READING, ReadOnlyError):
