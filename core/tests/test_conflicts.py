@@ -1,12 +1,13 @@
 """Two writers at once: what each policy makes of it. Two `Sessions` stand for two processes: they share no lock."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from recording import Recording, put
-from satchel import ConflictError, MemoryStorage, Session, Sessions
+from satchel import ANY, ConfigurationError, ConflictError, Expected, MemoryStorage, Session, Sessions
 from satchel.sessions import OnConflict
 
 
@@ -222,3 +223,31 @@ async def test_a_storage_may_find_out_that_it_has_no_versions_when_it_is_opened(
         async with sessions.open("chat:1") as session:
             session.data["n"] = session.data.get("n", 0) + 1
     assert await sessions.read("chat:1") == {"n": 2}
+
+
+async def test_sessions_are_deleted_where_only_writes_have_conditions() -> None:
+    class Lookalike(MemoryStorage[Any]):
+        capabilities = replace(
+            MemoryStorage.capabilities, conditional_delete=False, transactional=False, versioned_batch=False
+        )
+
+        async def drop(self, name: str, expected: Expected = ANY) -> bool:
+            if expected is not ANY:
+                raise ConfigurationError("it does not heed the conditions of deletes")
+            return await super().drop(name)
+
+    storage = Lookalike()
+    mine, theirs = two(storage)
+    for _ in range(2):
+        await storage.write("chat:1", {"a": 1})
+        async with mine.open("chat:1") as session:
+            session.delete()
+        assert await storage.read("chat:1") is None
+    await storage.write("chat:1", {"a": 1})
+    with pytest.raises(ConflictError, match="not at the expected version"):
+        async with mine.open("chat:1") as session:
+            session.delete()
+            await theirs.update("chat:1", put(a=2))
+    assert await storage.read("chat:1") == {"a": 2}
+    assert await mine.rename("chat:1", "chat:2")
+    assert [key async for key in storage.keys()] == ["chat:2"]

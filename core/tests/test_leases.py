@@ -21,6 +21,8 @@ from satchel import (
     SessionAlreadyOpenError,
     Sessions,
 )
+from satchel.encryption import generate_key
+from satchel.wrappers import HiddenKeys
 
 SHORT = timedelta(milliseconds=60)
 
@@ -170,3 +172,16 @@ async def test_who_is_cancelled_while_it_takes_a_lease_leaves_none() -> None:
     with pytest.raises(asyncio.CancelledError):
         await working
     assert [key async for key in storage.keys()] == []
+
+
+def test_a_lease_outlives_no_ttl() -> None:
+    storage: MemoryStorage[Any] = MemoryStorage(ttl=SHORT)
+    with pytest.raises(ConfigurationError, match="a lease of 0:00:00.060000 would not last in .* ttl is 0:00:00.06"):
+        LeaseLock(storage, duration=SHORT)
+    LeaseLock(storage, duration=SHORT / 2)
+
+
+async def test_a_key_is_leased_that_is_the_longest_of_its_storage() -> None:
+    storage: HiddenKeys[Any] = HiddenKeys(MemoryStorage(), generate_key())
+    async with LeaseLock(storage).hold("k" * storage.capabilities.max_key_bytes):
+        pass

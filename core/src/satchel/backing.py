@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Any, Generic, Literal, NamedTuple, cast
 
 from satchel.adapter import ANY, Expected
+from satchel.capabilities import Capabilities
 from satchel.codecs import JSON, Codec
 from satchel.envelope import Envelope
-from satchel.errors import ConfigurationError, UnsupportedValueError
+from satchel.errors import ConfigurationError, ConflictError, UnsupportedValueError
+from satchel.keys import show
 from satchel.lifetimes import Lifetimes
 from satchel.storage import Expiring, Record, StorageAdapter, V, Versioned
 
@@ -144,12 +146,23 @@ class Backing(Generic[V]):
             if versioned is None or expected is ANY:
                 await self.storage.delete(key)
             elif expected is not None:
-                await versioned.delete_versioned(key, expected)
+                await self._delete_at(versioned, key, expected)
             return ""
         if versioned is None or expected is ANY:
             await self.storage.write(key, value)
             return ""
         return await versioned.write_versioned(key, value, expected)
+
+    async def _delete_at(self, storage: Versioned[Any], key: str, expected: str) -> None:
+        capabilities = getattr(storage, "capabilities", None)
+        if not isinstance(capabilities, Capabilities) or capabilities.conditional_delete:
+            await storage.delete_versioned(key, expected)
+            return
+        # It heeds the conditions of writes only, as some that speak S3 do, and has said so when it was opened.
+        record = await storage.read_versioned(key)
+        if record is None or record.version != expected:
+            raise ConflictError(f"{show(key)} is not at the expected version in {storage!r}")
+        await self.storage.delete(key)
 
     def encode_raw(self, value: Any) -> bytes:
         """Return bytes that are equal for equal records."""

@@ -56,6 +56,9 @@ class LeaseLock:
             raise ConfigurationError(f"a lease needs a versioned storage, which {storage!r} is not")
         self._storage: Versioned[Any] = storage
         self._duration = milliseconds("duration", duration) / 1000
+        ttl = getattr(storage, "ttl", None)
+        if isinstance(ttl, timedelta) and ttl <= duration:
+            raise ConfigurationError(f"a lease of {duration} would not last in {storage!r}, whose ttl is {ttl}")
         self._seconds = milliseconds("timeout", timeout) / 1000
         self._local = KeyedLock(timeout=timeout)  # tasks of this process queue here: one of them at a time polls
 
@@ -110,7 +113,7 @@ class Lease:
     """
 
     def __init__(self, storage: Versioned[Any], key: str, duration: float) -> None:
-        self.name = _lease_name(key)
+        self.name = _lease_name(key, storage)
         self._key = key
         self._storage = storage
         self._duration = duration
@@ -196,9 +199,10 @@ class Lease:
             raise LeaseLostError(f"the lease of session {show(self._key)} was lost before its block ended")
 
 
-def _lease_name(key: str) -> str:
-    name = LEASE + key
-    return name if len(name.encode()) <= MAX_KEY_BYTES else LEASE + sha256(key.encode()).hexdigest()
+def _lease_name(key: str, storage: object) -> str:
+    name, capabilities = LEASE + key, getattr(storage, "capabilities", None)
+    longest = getattr(capabilities, "max_key_bytes", MAX_KEY_BYTES)
+    return name if len(name.encode()) <= longest else LEASE + sha256(key.encode()).hexdigest()
 
 
 def _field(record: Record[Any], name: str) -> Any:
