@@ -34,8 +34,10 @@ _PACKAGES: Final = {
     "supabase": "satchel-supabase",
     "supabase+http": "satchel-supabase",
 }  # fmt: skip
+_LOG_IN: Final = frozenset(("redis", "rediss", "postgres", "postgresql", "mongodb", "supabase"))
 _UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION: Final = re.compile(r"(\d+)(ms|s|m|h|d)")
+_IN_BRACKETS: Final = re.compile(r"\[[^]]*\]")
 
 
 def open_storage(url: str, **options: Any) -> Storage[Any]:
@@ -86,7 +88,8 @@ class StorageURL:
         path: decoded, with its leading slash.
 
     Raises:
-        ConfigurationError: it is no URL, or its port is no port.
+        ConfigurationError: it is no URL, its port is no port, a user name or password seems to hold a `/`, `?` or `#`
+            that is not escaped, there is a fragment, or an option more than once.
     """
 
     def __init__(self, url: str) -> None:
@@ -95,7 +98,6 @@ class StorageURL:
         try:
             parts = urlsplit(url)
             each = [urlsplit(f"//{host}") for host in parts.netloc.rpartition("@")[2].split(",")]
-            self.hosts = [(host.hostname or "", host.port) for host in each]
         except ValueError as error:
             # Of the URL itself nothing is shown: it may hold a password.
             raise ConfigurationError(f"a storage URL is malformed: {_without_quotes(error)}") from None
@@ -103,11 +105,25 @@ class StorageURL:
             raise ConfigurationError("a storage URL starts with its scheme, as in sqlite:///bot.db")
         self._parts: SplitResult = parts
         self.scheme = parts.scheme
+        if _cuts_login(parts):
+            raise self._login_cut()
+        try:
+            self.hosts = [(host.hostname or "", host.port) for host in each]
+        except ValueError:
+            if "@" in parts.query:
+                raise self._login_cut() from None
+            raise ConfigurationError("a storage URL is malformed: Port is no number from 0 to 65535") from None
+        if "#" in url:
+            raise ConfigurationError(f"{self.scheme}:// takes no fragment: write '#' as %23")
         self.host, self.port = self.hosts[0]
         self.username = None if parts.username is None else unquote(parts.username)
         self.password = None if parts.password is None else unquote(parts.password)
         self.path = unquote(parts.path)
-        self._query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        items = parse_qsl(parts.query, keep_blank_values=True)
+        self._query = dict(items)
+        names = [name for name, _ in items]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise self.wrong_option(f"{self.scheme}:// has option {', '.join(twice)} more than once")
 
     def take(self, name: str, convert: Callable[[str], T]) -> T | None:
         """Remove the query item `name` and return it converted, or None if it is not there.
@@ -130,7 +146,7 @@ class StorageURL:
         """
         options = self.common(given)
         if self._query:
-            raise ConfigurationError(f"{self.scheme}:// has no option {', '.join(sorted(self._query))}")
+            raise self.wrong_option(f"{self.scheme}:// has no option {', '.join(sorted(self._query))}")
         return options
 
     def common(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -148,6 +164,17 @@ class StorageURL:
         query = urlencode(self._query)
         self._query = {}
         return urlunsplit(self._parts._replace(query=query))
+
+    def wrong_option(self, message: str) -> ConfigurationError:
+        """Return the error with a message that names options, or another if those may be parts of a password."""
+        in_doubt = self._parts.netloc and "@" in self._parts.query
+        return self._login_cut() if in_doubt else ConfigurationError(message)
+
+    def _login_cut(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self.scheme}:// has an '@' behind a '/', '?' or '#': "
+            "in a password or a name, write '/', '?', '#' and '@' as %2F, %3F, %23 and %40"
+        )
 
 
 def duration(text: str) -> timedelta:
@@ -182,6 +209,22 @@ _KINDS: Final[dict[Callable[[str], Any], str]] = {
     duration: "a duration such as 30d, 12h, 15m, 10s or 500ms",
     boolean: "true or false",
 }
+
+
+def _cuts_login(parts: SplitResult) -> bool:
+    """Tell whether a user name or password seems to end early, at a `/`, `?` or `#` of its own.
+
+    Messages would show what is before that as a host, and the rest as a path or options. But an `@` may be in a path or
+    in an option's value by right.
+    """
+    if any("@" in item.partition("=")[0] for item in parts.query.split("&")):
+        return True
+    before, at, _ = (parts.path + parts.fragment).rpartition("@")
+    kinds = parts.scheme.split("+")
+    login = _IN_BRACKETS.sub("", parts.netloc)
+    if not _LOG_IN.isdisjoint(kinds) and "unix" not in kinds:
+        login += before  # the user name may be cut, and the password be in the path
+    return bool(at) and ":" in login
 
 
 def _without_quotes(error: ValueError) -> str:
