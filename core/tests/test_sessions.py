@@ -9,6 +9,7 @@ import pytest
 
 from recording import Plain, Recording, put
 from satchel import (
+    JSON,
     ConfigurationError,
     ConflictError,
     EmptySessionError,
@@ -22,6 +23,7 @@ from satchel import (
     SessionError,
     Sessions,
     UnsupportedValueError,
+    blocking,
 )
 
 
@@ -409,9 +411,40 @@ async def test_a_storage_of_three_methods_is_enough(caplog: pytest.LogCaptureFix
         {"initial": {"pizza": 0}},
         {"timeout": timedelta(0)},
         {"timeout": 30},
+        {"key": "chat"},
+        {"key": None},
+        {"lock": "chat"},
+        {"lock": None},
+        {"lock": MemoryStorage()},
     ],
 )
 def test_wrong_options_are_refused_at_once(options: dict[str, Any]) -> None:
     wrong: Any = {"storage": MemoryStorage()} | options
     with pytest.raises(ConfigurationError):
         Sessions(**wrong)
+
+
+class Named(blocking.Storage[Any]):
+    """A blocking storage of somebody's own."""
+
+
+@pytest.mark.parametrize("kind", [blocking.Storage, Named])
+def test_a_storage_for_blocking_callers_is_refused(kind: type[blocking.Storage[Any]]) -> None:
+    wrong: Any = kind(MemoryStorage())
+    with pytest.raises(ConfigurationError, match="<blocking .*> is for blocking callers"):
+        Sessions(wrong)
+
+
+async def test_a_deleted_session_that_cannot_be_reset_stays_deleted() -> None:
+    storage: MemoryStorage[Any] = MemoryStorage()
+    await storage.write("chat:1", {"n": 1})
+    async with Sessions[Any](storage).open("chat:1") as session:
+        session.delete()
+        with pytest.raises(EmptySessionError):
+            session.reset_state()
+    assert await storage.read("chat:1") is None
+
+
+def test_what_compresses_or_encrypts_is_for_the_storage() -> None:
+    with pytest.raises(ConfigurationError, match="the storage's codec"):
+        Sessions(MemoryStorage(), codec=JSON.compressed())

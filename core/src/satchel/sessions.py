@@ -91,6 +91,10 @@ class Sessions(Generic[V]):
     ) -> None:
         if on_conflict not in ("merge", "raise", "overwrite"):
             raise ConfigurationError(f'on_conflict is {on_conflict!r}; it is one of "merge", "raise", "overwrite"')
+        if not callable(key):
+            raise ConfigurationError(f"key is a function that finds the key of an update, not {type(key).__name__}")
+        if not isinstance(lock, bool) and not hasattr(lock, "hold"):
+            raise ConfigurationError(f"lock is True, False or a lock, not {type(lock).__name__}: LeaseLock(storage)")
         self._seconds = milliseconds("timeout", timeout) / 1000
         self.lock: Lock = (KeyedLock(timeout=timeout) if lock else Unlocked()) if isinstance(lock, bool) else lock
         lifetimes = Lifetimes(
@@ -101,7 +105,7 @@ class Sessions(Generic[V]):
             activity=activity,
         )
         self._backing = Backing(
-            storage, codec, initial, lifetimes, backfill=backfill, write_back=write_back, sliding=sliding
+            asynchronous(storage), codec, initial, lifetimes, backfill=backfill, write_back=write_back, sliding=sliding
         )
         self._on_conflict: OnConflict = on_conflict
         self._key = key
@@ -272,3 +276,15 @@ class Sessions(Generic[V]):
         if key is None:
             raise NoSessionError(f"this {type(update).__name__} has no session: its key is None")
         return key
+
+
+def asynchronous(storage: StorageAdapter[V]) -> StorageAdapter[V]:
+    """Return the storage that somebody takes who awaits it.
+
+    Raises:
+        ConfigurationError: it is one of `satchel.blocking`.
+    """
+    # Its methods are called the same, so no protocol tells it apart; and to import it only for isinstance() takes long.
+    if any(kind.__module__ == "satchel.blocking.storage" for kind in type(storage).__mro__):
+        raise ConfigurationError(f"{storage!r} is for blocking callers; here goes one of satchel.open_storage()")
+    return storage

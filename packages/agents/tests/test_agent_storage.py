@@ -23,6 +23,7 @@ from satchel import (
     Storage,
     StorageUnavailableError,
     UnsupportedValueError,
+    blocking,
     open_storage,
 )
 from satchel_agents import AgentStorage, SequentialTurns
@@ -234,3 +235,9 @@ async def test_what_is_remembered_of_items_goes_with_them() -> None:
         await read(items)
     gc.collect()
     assert items._seen == {}
+
+
+def test_a_blocking_storage_is_refused() -> None:
+    wrong: Any = blocking.Storage(MemoryStorage())
+    with pytest.raises(ConfigurationError, match="is for blocking callers"):
+        AgentStorage(wrong)

@@ -11,7 +11,7 @@ from aiogram.fsm.context import FSMContext
 from aiogram.fsm.storage.base import StorageKey
 from aiogram.types import Message
 
-from satchel import ConfigurationError, LockTimeoutError, MemoryStorage, SessionAlreadyOpenError
+from satchel import ConfigurationError, LockTimeoutError, MemoryStorage, SessionAlreadyOpenError, blocking
 from satchel_aiogram import EventIsolation, FSMStorage
 
 Feed = Callable[..., Coroutine[Any, Any, Any]]
@@ -102,6 +102,12 @@ class Unversioned:
 async def test_a_storage_without_versions_locks_nothing_and_says_so() -> None:
     with pytest.raises(ConfigurationError, match="versioned"):
         EventIsolation(Unversioned())
+
+
+@pytest.mark.parametrize("kind", [EventIsolation, FSMStorage])
+def test_a_blocking_storage_is_refused(kind: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is for blocking callers"):
+        kind(blocking.Storage(MemoryStorage()))
 
 
 async def test_within_one_process_a_storage_without_versions_loses_nothing(feed: Feed) -> None:

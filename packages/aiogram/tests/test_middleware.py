@@ -8,6 +8,7 @@ from aiogram import Bot, Dispatcher, Router
 from aiogram.types import Message
 
 from satchel import (
+    ConfigurationError,
     LazySession,
     MemoryStorage,
     NoSessionError,
@@ -15,6 +16,7 @@ from satchel import (
     Session,
     SessionGroup,
     Sessions,
+    blocking,
     per_chat,
     per_user,
     per_user_in_chat,
@@ -136,3 +138,11 @@ async def test_an_update_of_no_chat_has_no_session(storage: Any, bot: Bot) -> No
     update = {"update_id": 1, "inline_query": {"id": "1", "from": user, "query": "", "offset": ""}}
     with pytest.raises(NoSessionError):
         await dispatcher.feed_raw_update(bot, update)
+
+
+def test_what_is_neither_sessions_nor_a_group_is_refused() -> None:
+    theirs: Any = blocking.Sessions(blocking.Storage(MemoryStorage()))
+    storage: Any = MemoryStorage()  # which has an open(), too
+    for wrong in (theirs, storage):
+        with pytest.raises(ConfigurationError, match="takes Sessions or a SessionGroup of satchel, not <class"):
+            SessionMiddleware(wrong)

@@ -15,7 +15,7 @@ from key_value.aio import errors
 from key_value.aio.protocols.key_value import AsyncEnumerateKeysProtocol, AsyncKeyValueProtocol
 from key_value.aio.wrappers.encryption import FernetEncryptionWrapper
 
-from satchel import MemoryStorage, Storage, open_storage
+from satchel import ConfigurationError, MemoryStorage, Storage, blocking, open_storage
 from satchel_key_value import SatchelStore
 from satchel_sqlite import SQLiteStorage
 
@@ -203,3 +203,9 @@ async def test_the_wrappers_of_py_key_value_go_around_it(store: SatchelStore, st
     await sealed.put("key", {"token": "xoxb-1"}, ttl=100)
     assert await sealed.get("key") == {"token": "xoxb-1"}
     assert "xoxb" not in str(await storage.read("kv:default_collection:key"))
+
+
+def test_a_blocking_storage_is_refused() -> None:
+    wrong: Any = blocking.Storage(MemoryStorage())
+    with pytest.raises(ConfigurationError, match="is for blocking callers"):
+        SatchelStore(wrong)

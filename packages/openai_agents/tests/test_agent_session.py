@@ -17,6 +17,7 @@ from agents.memory import Session as SessionProtocol
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
 from satchel import (
+    ConfigurationError,
     CorruptValueError,
     InvalidKeyError,
     MemoryStorage,
@@ -24,6 +25,7 @@ from satchel import (
     Storage,
     UnsupportedValueError,
     ValueTooLargeError,
+    blocking,
     open_storage,
 )
 from satchel_openai_agents import AgentSession
@@ -215,3 +217,11 @@ def test_it_is_a_session_of_the_sdk_and_its_key_is_checked() -> None:
     assert isinstance(AgentSession("chat:42", sessions), SessionProtocol)
     with pytest.raises(InvalidKeyError):
         AgentSession("", sessions)
+
+
+def test_what_are_no_asynchronous_sessions_is_refused() -> None:
+    theirs: Any = blocking.Sessions(blocking.Storage(MemoryStorage()))
+    storage: Any = MemoryStorage()
+    for wrong in (theirs, storage):
+        with pytest.raises(ConfigurationError, match="takes Sessions of satchel, not <class"):
+            AgentSession("chat:42", wrong)

@@ -8,7 +8,8 @@ import pytest
 from slack_bolt import App, BoltContext, BoltRequest, Say
 from slack_sdk import WebClient
 
-from satchel import ConflictError, NoSessionError
+import satchel
+from satchel import ConfigurationError, ConflictError, MemoryStorage, NoSessionError
 from satchel.blocking import Sessions, Storage, open_storage
 from satchel_slack import BoundSession, SessionMiddleware, per_user, per_user_in_channel
 
@@ -151,3 +152,11 @@ def test_lazy_listeners_lazy_sessions_and_updates_have_it_too(app: App, storage:
     assert dispatch(app, signed("pizza")) == 200
     assert done.wait(30)
     assert storage.read("slack:T1:channel:C1") == {"pizza": 2}
+
+
+def test_what_are_no_blocking_sessions_is_refused() -> None:
+    theirs: Any = satchel.Sessions(MemoryStorage())  # whose update() nobody would await
+    storage: Any = Storage(MemoryStorage())
+    for wrong in (theirs, storage):
+        with pytest.raises(ConfigurationError, match=r"takes Sessions of satchel\.blocking, not <class"):
+            SessionMiddleware(wrong)

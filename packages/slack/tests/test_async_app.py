@@ -8,7 +8,7 @@ import pytest
 from slack_bolt.async_app import AsyncApp, AsyncBoltRequest, AsyncSay
 from slack_sdk.web.async_client import AsyncWebClient
 
-from satchel import NoSessionError, Sessions, Storage, open_storage
+from satchel import ConfigurationError, MemoryStorage, NoSessionError, Sessions, Storage, blocking, open_storage
 from satchel_slack import AsyncBoundSession, AsyncSessionMiddleware
 
 Signed = Callable[..., dict[str, Any]]
@@ -67,3 +67,11 @@ async def test_lazy_sessions_and_updates_work_too(app: AsyncApp, storage: Storag
     assert await storage.read("slack:T1:channel:C1") == {"pizza": 2}
     await dispatch(app, signed("pizza", channel=None))
     assert [type(error) for error in caught] == [NoSessionError]
+
+
+def test_what_are_no_asynchronous_sessions_is_refused() -> None:
+    theirs: Any = blocking.Sessions(blocking.Storage(MemoryStorage()))
+    storage: Any = MemoryStorage()
+    for wrong in (theirs, storage):
+        with pytest.raises(ConfigurationError, match="takes Sessions of satchel, not <class"):
+            AsyncSessionMiddleware(wrong)

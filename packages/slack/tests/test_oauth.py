@@ -195,6 +195,18 @@ def test_a_storage_that_cannot_list_is_refused() -> None:
         AsyncSatchelInstallationStore(Unlisted())
 
 
+@pytest.mark.parametrize("kind", [AsyncSatchelInstallationStore, AsyncSatchelOAuthStateStore])
+def test_a_blocking_storage_is_refused_by_what_is_asynchronous(kind: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is for blocking callers"):
+        kind(blocking.open_storage("memory://"))
+
+
+@pytest.mark.parametrize("kind", [SatchelInstallationStore, SatchelOAuthStateStore])
+def test_an_asynchronous_storage_is_refused_by_what_blocks(kind: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"take a storage of satchel\.blocking, not MemoryStorage"):
+        kind(MemoryStorage())
+
+
 async def test_of_many_that_consume_a_state_at_once_one_is_told_that_it_is_valid(
     async_storage: AsyncStorage[Any],
 ) -> None:

@@ -206,5 +206,5 @@ async def test_two_bots_share_a_storage_by_prefixes(storage: Any) -> None:
 
 
 def test_a_blocking_storage_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="StateStorage"):
+    with pytest.raises(ConfigurationError, match="is for blocking callers"):
         AsyncStateStorage(blocking.open_storage("memory://"))  # type: ignore[arg-type]

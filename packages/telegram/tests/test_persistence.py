@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import date
 from itertools import count
 from typing import Any
@@ -20,6 +21,8 @@ from satchel import (
     MemoryStorage,
     StorageUnavailableError,
     UnsupportedValueError,
+    ValueTooLargeError,
+    blocking,
     open_storage,
 )
 from satchel_conformance.proxy import Proxy, Refuse, address_in
@@ -228,10 +231,28 @@ async def test_what_is_not_json_is_refused_and_keeps_nobody_from_going_on(storag
     await say(application, "join")
     assert [type(error) for error in errors] == [UnsupportedValueError]
     assert str(errors[0]).startswith("$.joined is a date")
+    assert errors[0].__notes__ == [f"in the value for '{OURS}:chat_data:7'"]
     assert await storage.read(f"{OURS}:chat_data:7") == {"a": "1"}
     await say(application, "chat joined b=1")
     assert await storage.read(f"{OURS}:chat_data:7") == {"a": "1", "b": "1"}
     assert len(errors) == 1
+
+
+async def test_the_error_of_a_refused_value_says_once_whose_it_is(running: Running) -> None:
+    class Small(MemoryStorage[Any]):
+        capabilities = replace(MemoryStorage.capabilities, max_value_bytes=50)
+
+    persistence = (await running(Persistence(Small(), lazy=True))).persistence
+    for refused, kind, call in (
+        (UnsupportedValueError, "user_data:7", persistence.update_user_data(7, {"a": {1, 2}})),
+        (UnsupportedValueError, "bot_data", persistence.update_bot_data([])),
+        (UnsupportedValueError, "conversation:form:[7, 7]", persistence.update_conversation("form", (7, 7), NUMBERS)),
+        (ValueTooLargeError, "chat_data:7", persistence.update_chat_data(7, {"pad": "x" * 50})),
+    ):
+        with pytest.raises(refused) as error:
+            await call
+        said = "\n".join([str(error.value), *getattr(error.value, "__notes__", [])])
+        assert said.count(f"for '{OURS}:{kind}'") == 1
 
 
 async def test_what_could_not_be_saved_is_saved_later(redis_url: str, namespace: str, running: Running) -> None:
@@ -301,6 +322,12 @@ async def test_a_storage_that_cannot_list_is_for_lazy_mode(running: Running) -> 
     second = await running(Persistence(storage, lazy=True), bot())
     await handle(second, "chat")
     assert second.chat_data[7] == {"a": "1"}
+
+
+def test_a_blocking_storage_is_refused(lazy: bool) -> None:
+    wrong: Any = blocking.Storage(MemoryStorage())
+    with pytest.raises(ConfigurationError, match="is for blocking callers"):
+        Persistence(wrong, lazy=lazy)
 
 
 async def test_an_empty_prefix_is_refused() -> None:

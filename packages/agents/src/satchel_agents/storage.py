@@ -12,6 +12,7 @@ from satchel import JSON, ConfigurationError, ConflictError, Record, StorageAdap
 from satchel.adapter import milliseconds
 from satchel.keys import show
 from satchel.merging import merge
+from satchel.sessions import asynchronous
 from satchel.settling import together
 
 ItemT = TypeVar("ItemT", bound=StoreItem)
@@ -50,7 +51,7 @@ class AgentStorage(Storage):
         timeout: how long to try again when others write the same items.
 
     Raises:
-        ConfigurationError: an option is not right.
+        ConfigurationError: the storage is none, or a blocking one, or an option is not right.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class AgentStorage(Storage):
             raise ConfigurationError(f"{type(storage).__name__} is no storage: it has no read, write and delete")
         if on_conflict not in ("merge", "raise", "overwrite"):
             raise ConfigurationError(f'on_conflict is {on_conflict!r}; it is one of "merge", "raise", "overwrite"')
-        self._storage = storage
+        self._storage = asynchronous(storage)
         self._versioned = storage if isinstance(storage, Versioned) and on_conflict != "overwrite" else None
         self._is_merging = on_conflict == "merge"
         self._seconds = milliseconds("timeout", timeout) / 1000

@@ -8,6 +8,7 @@ from typing import Any
 from aiogram.fsm.storage.base import BaseEventIsolation, StorageKey
 
 from satchel import LeaseLock, StorageAdapter
+from satchel.sessions import asynchronous
 from satchel_aiogram.storage import key_of
 
 
@@ -25,7 +26,7 @@ class EventIsolation(BaseEventIsolation):
         with_bot_id: as that of the `FSMStorage`.
 
     Raises:
-        ConfigurationError: the storage has no versions, or a duration is not positive.
+        ConfigurationError: the storage has no versions, or is a blocking one, or a duration is not positive.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class EventIsolation(BaseEventIsolation):
         prefix: str = "aiogram",
         with_bot_id: bool = True,
     ) -> None:
-        self._leases = LeaseLock(storage, duration=duration, timeout=timeout)
+        self._leases = LeaseLock(asynchronous(storage), duration=duration, timeout=timeout)
         self._prefix = prefix
         self._with_bot_id = with_bot_id
 

@@ -6,7 +6,7 @@ from typing import Any
 from aiogram import BaseMiddleware
 from aiogram.types import TelegramObject
 
-from satchel import SessionGroup, Sessions
+from satchel import ConfigurationError, SessionGroup, Sessions
 
 
 class SessionMiddleware(BaseMiddleware):
@@ -25,9 +25,15 @@ class SessionMiddleware(BaseMiddleware):
         sessions: whose key function finds the session of an event; a group gives all of its parts.
         lazy: the session is not read before it is awaited: `data = await session`.
         name: what the handler's argument is called.
+
+    Raises:
+        ConfigurationError: the sessions are neither, as those of `satchel.blocking`.
     """
 
     def __init__(self, sessions: Sessions[Any] | SessionGroup, *, lazy: bool = False, name: str = "session") -> None:
+        if not isinstance(sessions, Sessions | SessionGroup):
+            kind = type(sessions)
+            raise ConfigurationError(f"SessionMiddleware takes Sessions or a SessionGroup of satchel, not {kind}")
         self._open: Callable[[object], Any] = sessions.lazy if lazy else sessions.open
         self._name = name
 

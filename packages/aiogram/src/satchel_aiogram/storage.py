@@ -32,6 +32,7 @@ class FSMStorage(BaseStorage):
             copied from aiogram's own Redis storage, whose keys by default have none.
 
     Raises:
+        ConfigurationError: it is no storage, or a blocking one.
         InvalidKeyError: the prefix is empty.
     """
 

@@ -56,7 +56,7 @@ class SatchelStore(AsyncKeyValueProtocol):
         default_collection: where entries are for which no collection is named.
 
     Raises:
-        ConfigurationError: it is no storage.
+        ConfigurationError: it is no storage, or a blocking one.
     """
 
     def __init__(

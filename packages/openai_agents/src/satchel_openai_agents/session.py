@@ -5,7 +5,7 @@ from typing import Any
 from agents import SessionSettings, TResponseInputItem
 from agents.memory import Session as SessionProtocol
 
-from satchel import CorruptValueError, Session, Sessions
+from satchel import ConfigurationError, CorruptValueError, Session, Sessions
 from satchel.keys import check_key, show
 
 
@@ -25,12 +25,15 @@ class AgentSession(SessionProtocol):
         session_settings: of the SDK; `limit` is how many of the latest items an agent is given.
 
     Raises:
+        ConfigurationError: the sessions are none of `satchel`, as a storage, or those of `satchel.blocking`.
         InvalidKeyError: the session key cannot be one.
     """
 
     def __init__(
         self, session_id: str, sessions: Sessions[Any], *, session_settings: SessionSettings | None = None
     ) -> None:
+        if not isinstance(sessions, Sessions):
+            raise ConfigurationError(f"AgentSession takes Sessions of satchel, not {type(sessions)}")
         self.session_id = check_key(session_id)
         self.session_settings = session_settings or SessionSettings()
         self._sessions = sessions

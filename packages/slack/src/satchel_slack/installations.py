@@ -8,6 +8,7 @@ from slack_sdk.oauth.installation_store import Bot, Installation, InstallationSt
 from slack_sdk.oauth.installation_store.async_installation_store import AsyncInstallationStore
 
 from satchel import Batch, ConfigurationError, Listing, Session, Sessions, StorageAdapter, blocking, session_key
+from satchel.blocking.sessions import checked
 from satchel.settling import together
 
 logger = logging.getLogger("satchel")
@@ -29,7 +30,7 @@ class AsyncSatchelInstallationStore(AsyncInstallationStore):
         client_id: keeps apps apart that share a storage.
 
     Raises:
-        ConfigurationError: it cannot list, or is no storage.
+        ConfigurationError: it cannot list, is no storage, or a blocking one.
     """
 
     def __init__(self, storage: StorageAdapter[Any], *, client_id: str | None = None) -> None:
@@ -123,10 +124,13 @@ class SatchelInstallationStore(InstallationStore):
     Args:
         storage: one of `satchel.blocking`.
         options: those of `AsyncSatchelInstallationStore`.
+
+    Raises:
+        ConfigurationError: it is none of `satchel.blocking`, or cannot list.
     """
 
     def __init__(self, storage: blocking.Storage[Any], **options: Any) -> None:
-        self._installations = AsyncSatchelInstallationStore(storage.wrapped, **options)
+        self._installations = AsyncSatchelInstallationStore(checked(storage, "installation stores").wrapped, **options)
 
     @property
     def logger(self) -> Logger:

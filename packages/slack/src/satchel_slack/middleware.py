@@ -13,7 +13,7 @@ from slack_bolt.async_app import AsyncBoltRequest
 from slack_bolt.middleware import Middleware
 from slack_bolt.middleware.async_middleware import AsyncMiddleware
 
-from satchel import LazySession, NoSessionError, Session, Sessions, blocking
+from satchel import ConfigurationError, LazySession, NoSessionError, Session, Sessions, blocking
 from satchel.storage import V
 from satchel_slack.keys import KeyFunction, per_channel
 
@@ -101,11 +101,16 @@ class SessionMiddleware(Middleware, Generic[V]):
         sessions: those of `satchel.blocking`.
         key: finds the session key in the context of a request.
         name: what listeners call the argument.
+
+    Raises:
+        ConfigurationError: the sessions are none of `satchel.blocking`.
     """
 
     def __init__(
         self, sessions: blocking.Sessions[V], *, key: KeyFunction = per_channel, name: str = "session"
     ) -> None:
+        if not isinstance(sessions, blocking.Sessions):
+            raise ConfigurationError(f"SessionMiddleware takes Sessions of satchel.blocking, not {type(sessions)}")
         self._sessions, self._key, self._argument = sessions, key, name
 
     def process(self, *, req: BoltRequest, resp: BoltResponse, next: Callable[[], BoltResponse]) -> BoltResponse:  # noqa: A002
@@ -122,9 +127,14 @@ class AsyncSessionMiddleware(AsyncMiddleware, Generic[V]):
         sessions: those of `satchel`.
         key: finds the session key in the context of a request.
         name: what listeners call the argument.
+
+    Raises:
+        ConfigurationError: they are none of `satchel`, as those of `satchel.blocking`.
     """
 
     def __init__(self, sessions: Sessions[V], *, key: KeyFunction = per_channel, name: str = "session") -> None:
+        if not isinstance(sessions, Sessions):
+            raise ConfigurationError(f"AsyncSessionMiddleware takes Sessions of satchel, not {type(sessions)}")
         self._sessions, self._key, self._argument = sessions, key, name
 
     async def async_process(

@@ -12,6 +12,7 @@ from slack_sdk.oauth.state_store.async_state_store import AsyncOAuthStateStore
 
 from satchel import Session, Sessions, StorageAdapter, blocking
 from satchel.adapter import milliseconds
+from satchel.blocking.sessions import checked
 from satchel.clock import now
 
 logger = logging.getLogger("satchel")
@@ -29,7 +30,7 @@ class AsyncSatchelOAuthStateStore(AsyncOAuthStateStore):
         prefix: is put before every key.
 
     Raises:
-        ConfigurationError: it is no storage, or the expiration is not positive.
+        ConfigurationError: it is no storage, or a blocking one, or the expiration is not positive.
     """
 
     def __init__(
@@ -70,10 +71,13 @@ class SatchelOAuthStateStore(OAuthStateStore):
     Args:
         storage: one of `satchel.blocking`.
         options: those of `AsyncSatchelOAuthStateStore`.
+
+    Raises:
+        ConfigurationError: it is none of `satchel.blocking`, or the expiration is not positive.
     """
 
     def __init__(self, storage: blocking.Storage[Any], **options: Any) -> None:
-        self._states = AsyncSatchelOAuthStateStore(storage.wrapped, **options)
+        self._states = AsyncSatchelOAuthStateStore(checked(storage, "state stores").wrapped, **options)
 
     @property
     def logger(self) -> Logger:

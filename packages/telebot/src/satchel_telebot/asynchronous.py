@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from telebot.asyncio_storage import StateStorageBase
 
-from satchel import ConfigurationError, Sessions, StorageAdapter, blocking, session_key
+from satchel import Sessions, StorageAdapter, session_key
 from satchel_telebot.changes import (
     Block,
     Change,
@@ -33,14 +33,12 @@ class AsyncStateStorage(StateStorageBase):
         prefix: the start of every key. The bot's id follows, so several bots may share a storage.
 
     Raises:
-        ConfigurationError: the storage is a blocking one, which `StateStorage` takes.
+        ConfigurationError: it is no storage, or a blocking one, which `StateStorage` takes.
         InvalidKeyError: the prefix is empty.
     """
 
     def __init__(self, storage: StorageAdapter[Any], *, prefix: str = "telebot") -> None:
         super().__init__()
-        if isinstance(storage, blocking.Storage):
-            raise ConfigurationError(f"{storage!r} is for StateStorage; AsyncStateStorage takes one of satchel")
         session_key(prefix)
         self._prefix = prefix
         self._records: Sessions[Any] = Sessions(storage)

@@ -32,7 +32,7 @@ class Persistence(BasePersistence[Data, Data, Data]):
         update_interval: seconds between two rounds of saving.
 
     Raises:
-        ConfigurationError: the storage cannot list its keys, and eager mode needs it to.
+        ConfigurationError: it is no storage, or a blocking one; or it cannot list its keys, and eager mode needs it to.
         InvalidKeyError: the prefix is empty.
     """
 

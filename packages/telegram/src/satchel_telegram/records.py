@@ -1,7 +1,8 @@
 """Records that several processes work on: what each last saw of them, and what is still to be saved."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from satchel import (
@@ -15,6 +16,8 @@ from satchel import (
     Sessions,
     StorageAdapter,
     StorageUnavailableError,
+    UnsupportedValueError,
+    ValueTooLargeError,
 )
 from satchel.envelope import Envelope
 from satchel.keys import show, unescape
@@ -80,7 +83,8 @@ class Records:
             UnsupportedValueError: it is no dict of JSON.
             ConflictError: a field was changed by others too, differently, and stays as they wrote it.
         """
-        fields = fields_of(data)
+        with _naming(key):
+            fields = fields_of(data)
 
         async def write() -> None:
             await self._merge(key, data, fields, report=report)
@@ -126,7 +130,8 @@ class Records:
             if write is None:
                 return  # another task has written it
             try:
-                await write()
+                with _naming(key):
+                    await write()
             except (StorageUnavailableError, asyncio.CancelledError):
                 self._unsaved.setdefault(key, write)
                 self._failed.add(key)
@@ -148,6 +153,18 @@ class Records:
         if lost and report:
             names = ", ".join(map(ascii, lost))
             raise ConflictError(f"{show(key)} was changed by somebody else in the same field: {names}")
+
+
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """Note in the error of a value that is refused whose it is, as a storage does of what gets as far as there."""
+    try:
+        yield
+    except (UnsupportedValueError, ValueTooLargeError) as error:
+        name = show(key)
+        if not any(name in text for text in (str(error), *getattr(error, "__notes__", ()))):
+            error.add_note(f"in the value for {name}")
+        raise
 
 
 def _known(key: str, record: Any) -> Data:
