@@ -1,7 +1,7 @@
 """A pizzeria that takes orders on the console. Stop it in the middle of one, start it again: it knows where it was.
 
-    pip install satchel satchel-sqlite
-    python checkout_flow.py sqlite:///pizzeria.db
+python examples/checkout_flow.py                         # forgets when it ends
+python examples/checkout_flow.py sqlite:///pizzeria.db
 
 Who is asked for an address and says nothing is reminded after a while, once, also by a process that was started later.
 """
@@ -118,6 +118,8 @@ async def main(url: str = "memory://", chat: str = "1") -> None:
             scheduler=StorageScheduler(storage),
         )
         async with bot.running():  # reminders
+            if sys.stdin.isatty():
+                print('Say "hi", and then what you are asked for; /help helps, Ctrl-D ends this.')
             while line := await asyncio.to_thread(sys.stdin.readline):
                 await bot.handle({"chat": {"id": chat}, "text": line.strip()})
 
