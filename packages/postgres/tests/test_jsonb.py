@@ -114,6 +114,23 @@ async def test_a_table_without_the_column_says_how_it_gets_it(
         assert await storage.read("chat:1") == {"pizza": 1}
 
 
+@pytest.mark.parametrize("column", ["jsonb", "text"])
+async def test_a_column_that_the_server_does_not_fill_is_refused_and_says_how_it_is_mended(
+    postgres_url: str, url: str, table: str, raw: psycopg.AsyncConnection[Any], column: str
+) -> None:
+    async with open_storage(f"{postgres_url}?table={table}") as storage:
+        await storage.write("chat:1", {"pizza": 1})
+    await raw.execute(f"ALTER TABLE {table} ADD payload_jsonb {column}".encode())
+    wrong = {"jsonb": "is not GENERATED, so nothing would fill it", "text": "is text, not jsonb"}[column]
+    with pytest.raises(ConfigurationError, match=f"column payload_jsonb {wrong}: ALTER TABLE") as caught:
+        async with open_storage(url):
+            pass
+    await raw.execute(str(caught.value).partition(": ")[2].encode())
+    async with open_storage(url):
+        found = await raw.execute(f"SELECT payload_jsonb FROM {table}".encode())
+        assert await found.fetchall() == [({"pizza": 1},)]
+
+
 async def test_a_storage_that_does_not_know_of_the_column_is_refused_by_the_server(
     postgres_url: str, url: str, table: str
 ) -> None:

@@ -20,6 +20,7 @@ from psycopg.types.string import StrDumper
 from psycopg_pool import AsyncConnectionPool, AsyncNullConnectionPool
 
 from satchel import (
+    JSON,
     Change,
     Codec,
     ConfigurationError,
@@ -343,6 +344,63 @@ async def test_a_table_of_somebody_else_is_left_alone(postgres_url: str, table: 
     with pytest.raises(ConfigurationError, match="column payload is jsonb, not json"):
         async with PostgresStorage[Any](postgres_url, table=table):
             pass
+
+
+async def test_a_table_that_takes_different_keys_for_the_same_is_refused(
+    postgres_url: str, table: str, raw: Raw
+) -> None:
+    await rows(raw, f"CREATE COLLATION {table} (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+    try:
+        async with PostgresStorage[Any](postgres_url, table=table):
+            pass
+        await rows(raw, f"ALTER TABLE {table} ALTER key TYPE text COLLATE {table}")
+        with pytest.raises(ConfigurationError, match="column key has a collation to which different keys are the same"):
+            async with PostgresStorage[Any](postgres_url, table=table, create=False):
+                pass
+        await rows(raw, f'ALTER TABLE {table} ALTER key TYPE text COLLATE "en-x-icu"')  # which only sorts otherwise
+        async with PostgresStorage[Any](postgres_url, table=table, create=False) as storage:
+            await storage.write_many({"User": 1, "user": 2})
+            assert await storage.read("User") == 1
+    finally:
+        await rows(raw, f"DROP TABLE {table}")
+        await rows(raw, f"DROP COLLATION {table}")
+
+
+SETTINGS = ["standard_conforming_strings=off", "array_nulls=off", "quote_all_identifiers=on", "bytea_output=escape"]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+async def test_settings_of_a_user_or_a_database_change_nothing(
+    postgres_url: str, table: str, raw: Raw, setting: str
+) -> None:
+    url = f"{postgres_url}?table={table}&prepare_threshold=1&options=-c%20{quote(setting)}"
+    payload, other = bytes(range(256)), b"\\x00\\134\0"
+    async with (
+        PostgresStorage[Any](url) as storage,
+        PostgresStorage[bytes](url, codec=Binary()) as binary,
+        PostgresStorage[Any](url, codec=JSON.compressed(threshold=1)) as compressed,
+    ):
+        for _ in range(3):  # the last of them are prepared
+            await storage.write_many({"NULL": "NULL", "back\\slash": "\\"})
+            assert await storage.read_many(["NULL", "back\\slash"]) == {"NULL": "NULL", "back\\slash": "\\"}
+            versions = await storage.commit({"a": Change({"n": 1}, None), "b": Change(2, None)})
+            await storage.commit({"a": Change(None, versions["a"]), "b": Change("NULL", versions["b"])})
+            assert await storage.read_many(["a", "b"]) == {"b": "NULL"}
+            await storage.commit({"b": Change(None, storage.version_of(b'"NULL"'))})
+            await storage.delete_many(["NULL", "back\\slash"])
+            await binary.write_many({"c": payload, "d": other, "NULL": b""})
+            assert await binary.read_many(["c", "d", "NULL"]) == {"c": payload, "d": other, "NULL": b""}
+            digests = {key: binary.version_of(value) for key, value in {"c": payload, "d": other, "NULL": b""}.items()}
+            await binary.commit({"c": Change(other, digests["c"]), "d": Change(None, digests["d"])})
+            assert await binary.read_many(["c", "d"]) == {"c": other}
+            version = await binary.write_versioned("NULL", payload, digests["NULL"])
+            await binary.delete_versioned("NULL", version)
+            await binary.delete("c")
+            many = {f"chat:{number}": {"text": "pizza " * number} for number in range(20)}
+            await compressed.write_many(many)
+            assert await compressed.read_many(many) == many
+            await compressed.delete_many(many)
+    assert await rows(raw, f"SELECT key FROM {table}") == []
 
 
 async def test_listing_takes_every_key_of_the_namespace_and_no_other(postgres_url: str, namespace: str) -> None:
@@ -848,6 +906,19 @@ async def test_writes_that_a_crash_may_lose_are_warned_of_once(
     assert "synchronous_commit is off" in record.message
 
 
+async def test_a_table_that_a_crash_empties_is_warned_of(
+    postgres_url: str, table: str, raw: Raw, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with PostgresStorage[Any](postgres_url, table=table):
+        pass
+    assert caplog.messages == []
+    await rows(raw, f"ALTER TABLE {table} SET UNLOGGED")
+    async with PostgresStorage[Any](postgres_url, table=table) as storage:
+        await storage.write("chat:1", 1)
+    (message,) = caplog.messages
+    assert message.endswith(f'table "{table}" is UNLOGGED, so a crash empties it')
+
+
 async def test_a_server_that_only_reads_says_so(postgres_url: str, namespace: str) -> None:
     url = f"{postgres_url}?options=-c%20default_transaction_read_only%3Don"
     async with open_storage(postgres_url, namespace=namespace), open_storage(url, namespace=namespace) as storage:
@@ -864,6 +935,13 @@ async def test_a_server_that_only_reads_says_so(postgres_url: str, namespace: st
     ("postgresql://localhost?nonsense=1", 'invalid URI query parameter: "nonsense"'),
     ("postgresql://localhost?options=-c a=b", 'in URI query parameter: "options"'),
     ("postgresql://bot:hun%ter2@localhost", "libpq cannot read it"),
+    ("postgresql://bot:1#hunter2@localhost/db", "in a password or a name, write"),
+    ("postgresql://bot:1/hunter2@localhost/db", "in a password or a name, write"),
+    ("postgresql://bot:1?hunter2@localhost/db", "in a password or a name, write"),
+    ("postgresql://bot:1?2/hunter2=3@localhost/db", "in a password or a name, write"),
+    ("postgresql://localhost/db#hunter2", "write '#' as %23"),
+    ("postgresql://localhost?sslmode=disable&sslmode=prefer", "has option sslmode more than once"),
+    ("postgresql://localhost?table=hunter2&table=b", "has option table more than once"),
     ("postgresql://localhost?sslmode=strict", "sslmode is 'strict'"),
     ("postgresql://localhost?sslrootcert=/missing/ca.pem", "sslrootcert is '/missing/ca.pem', which is no file"),
     ("postgresql://localhost?table=a.b.c", "table is 'a.b.c'"),
@@ -883,11 +961,20 @@ def test_a_wrong_url_is_refused_before_anything_is_connected(url: str, line: str
     assert "hun" not in str(caught.value)
 
 
+@pytest.mark.parametrize("query", [
+    "user=bot&password=abc&hunter2", "password=abc&hunter2=1", "pass%77ord=hunter2=", "sslpassword=abc&hun=te=r2",
+    "password=abc&hunter2=",
+])  # fmt: skip
+def test_a_part_of_a_password_in_the_query_is_not_taken_for_the_name_of_an_option(query: str) -> None:
+    with pytest.raises(ConfigurationError, match="^a PostgreSQL URL is malformed: libpq cannot read it$"):
+        PostgresStorage(f"postgresql://h/db?{query}")
+
+
 @pytest.mark.parametrize(("query", "line"), [
     ("port=99999999", 'invalid port number: "99999999"'),
     ("connect_timeout=soon", "bad value for connect_timeout: 'soon'"),
     ("target_session_attrs=bogus", "invalid target_session_attrs value"),
-    ("service=nowhere", 'definition of service "nowhere" not found'),
+    ("service=nowhere&sslmode=prefer", 'definition of service "nowhere" not found'),
 ])  # fmt: skip
 async def test_what_only_libpq_understands_it_refuses(query: str, line: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^postgresql://[^ ]* cannot be used like this: {line}"):

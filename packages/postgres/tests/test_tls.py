@@ -4,6 +4,7 @@ import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import trustme
@@ -82,7 +83,9 @@ async def test_a_server_without_tls_is_refused_unless_it_is_here_or_one_says_so(
     ("postgresql://?hostaddr=10.0.0.7", "verify-full"),
     ("postgresql://db.example?sslmode=require", "require"),
     ("postgresql://db.example?sslrootcert=system", "verify-full"),
-    ("postgresql://db.example?service=bot", None),
+    ("postgresql://localhost/db?hostaddr=10.0.0.7", "verify-full"),
+    ("postgresql://localhost,localhost?hostaddr=127.0.0.1,10.0.0.7", "verify-full"),
+    ("postgresql://localhost?hostaddr=::1", None),
     ("postgresql://localhost", None),
     ("postgresql://127.0.0.1,[::1]", None),
     ("postgresql:///db?host=/run/postgresql", None),
@@ -100,6 +103,85 @@ def test_verification_is_the_default_for_what_is_not_on_this_machine(
     _, said = read_url(url)
     if "sslmode" not in url and "sslrootcert" not in url:
         assert "sslmode" not in said
+
+
+def test_an_address_in_the_environment_is_judged_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("PGHOSTADDR", "PGHOST"):
+        monkeypatch.setenv(variable, "10.0.0.7")
+        _, said = read_url("postgresql:///db")
+        assert said["sslmode"] == "verify-full"
+        monkeypatch.delenv(variable)
+
+
+SERVICES = """\
+# sslmode=disable
+[far]
+host=db.example
+  # sslmode=disable
+host=localhost
+
+[trusting]
+sslmode=require
+sslmode=verify-ca
+host=db.example
+  [address]
+hostaddr=10.0.0.7
+[near]
+port=5433
+[directory]
+ldap://ldap.example/dc=example?uniqueMember?one?cn=db
+[last]
+host=db.example
+"""
+
+
+@pytest.mark.parametrize(("service", "mode"), [
+    ("far", "verify-full"), ("trusting", None), ("address", "verify-full"), ("near", None), ("last", "verify-full"),
+])  # fmt: skip
+@pytest.mark.parametrize("place", ["PGSERVICEFILE", "HOME", "PGSYSCONFDIR"])
+def test_a_service_is_judged_by_what_its_file_says(
+    service: str, mode: str | None, place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
+    file = tmp_path / (".pg_service.conf" if place == "HOME" else "pg_service.conf")
+    file.write_text(SERVICES)
+    monkeypatch.setenv(place, str(file if place == "PGSERVICEFILE" else tmp_path))
+    for url in (f"postgresql:///?service={service}", "postgresql:///"):
+        _, said = read_url(url)
+        assert said.get("sslmode") == mode
+        monkeypatch.setenv("PGSERVICE", service)
+    _, said = read_url("postgresql:///?sslmode=prefer")
+    assert said["sslmode"] == "prefer"
+    _, said = read_url("postgresql://db.example")
+    assert said.get("sslmode") == (None if service == "trusting" else "verify-full")
+    monkeypatch.setenv("PGSSLMODE", "prefer")
+    _, said = read_url("postgresql:///")
+    assert "sslmode" not in said
+
+
+@pytest.mark.parametrize("service", ["missing", "directory"])
+def test_where_a_service_may_say_anything_sslmode_has_to_be_said(
+    service: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".pg_service.conf").write_text(SERVICES)
+    for url in (f"postgresql:///?service={service}", f"postgresql://localhost?service={service}"):
+        with pytest.raises(ConfigurationError, match=f"'{service}' .*: say sslmode in the URL$"):
+            read_url(url)
+        _, said = read_url(f"{url}&sslmode=require")
+        assert said["sslmode"] == "require"
+
+
+async def test_a_server_elsewhere_that_a_service_names_is_verified(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "services").write_text(f"[bots]\nhost={NAME}\nhostaddr=127.0.0.1\nport={urlsplit(postgres_url).port}\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    with pytest.raises(ConfigurationError, match="offers no TLS"):
+        async with PostgresStorage[Any]("postgresql://postgres@/postgres?service=bots"):
+            pass
+    async with PostgresStorage[Any]("postgresql://postgres@/postgres?service=bots&sslmode=prefer") as storage:
+        assert await storage.read("chat:1") is None
 
 
 def test_authorities_of_ones_own_are_used_where_libpq_looks_for_them(

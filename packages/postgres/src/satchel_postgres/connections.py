@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import re
 import select
 import socket
 import ssl
@@ -38,6 +39,7 @@ _AUTHORITIES: Final = (  # Debian, Fedora, openSUSE, Alpine and macOS
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
+_ABOUT_A_NAME: Final = re.compile(r'(invalid|(missing|extra) key/value separator "=" in) URI query parameter: "[^"]*"')
 _IDLE: Final = 300.0  # seconds; firewalls and servers tend to forget connections that are idle for longer
 
 
@@ -46,6 +48,7 @@ def read_url(url: str) -> tuple[StorageURL, dict[str, Any]]:
 
     What libpq is to read is handed to it letter by letter: a plus sign, say, is no space to it.
     """
+    whole = StorageURL(url)  # libpq does not refuse what is there twice, and shows in messages what it reads
     base, _, query = url.partition("?")
     items = query.split("&") if query else []
     ours = [item for item in items if unquote(item.partition("=")[0]) in _OURS]
@@ -57,13 +60,21 @@ def read_url(url: str) -> tuple[StorageURL, dict[str, Any]]:
     try:
         said = conninfo_to_dict(libpq_url)
     except psycopg.Error as error:
-        # Of a message that is about more than the name of an option nothing is shown: it may hold a password.
+        # Of a message that is about more than the name of an option nothing is shown: it may hold a password. So may
+        # the name, if a password in the query has a & that is not escaped.
         text = str(error).strip()
-        known = text if "URI query parameter" in text else "libpq cannot read it"
-        raise ConfigurationError(f"a PostgreSQL URL is malformed: {known}") from None
+        is_shown = _ABOUT_A_NAME.fullmatch(text) and not any(map(_is_secret, theirs))
+        known = text if is_shown else "libpq cannot read it"
+        raise whole.wrong_option(f"a PostgreSQL URL is malformed: {known}") from None
     _check(said)
     _verify(said)
     return parsed, said
+
+
+def _is_secret(item: str) -> bool:
+    """Tell whether an item of a query sets an option that is to be hidden, as libpq has it."""
+    name = unquote(item.partition("=")[0])
+    return any(o.keyword.decode() == name and o.dispchar == b"*" for o in pq.Conninfo.get_defaults())
 
 
 def _check(said: dict[str, Any]) -> None:
@@ -83,8 +94,16 @@ def _verify(said: dict[str, Any]) -> None:
     libpq by itself takes any certificate, and no TLS at all (libpq, "SSL Support", table 34.1).
     """
     known = _environment() | said
-    hosts = (known.get("host") or known.get("hostaddr") or "").split(",")
-    if "sslmode" not in known and "service" not in known and not all(map(_is_local, hosts)):
+    if service := known.get("service"):
+        in_file = _read_service(service, known.get("servicefile") or os.environ.get("PGSERVICEFILE"))
+        if in_file is None and "sslmode" not in known:
+            raise ConfigurationError(
+                f"what the service {service!r} says of sslmode cannot be found out here: say sslmode in the URL"
+            )
+        known = _environment() | (in_file or {}) | said
+    # libpq connects to hostaddr; host is the name that it verifies then.
+    hosts = [each for name in ("host", "hostaddr") for each in known.get(name, "").split(",")]
+    if "sslmode" not in known and not all(map(_is_local, hosts)):
         known["sslmode"] = said["sslmode"] = "verify-full"
     own = Path.home() / ".postgresql" / "root.crt"  # where libpq looks
     if known.get("sslmode", "").startswith("verify-") and "sslrootcert" not in known and not own.is_file():
@@ -94,6 +113,27 @@ def _verify(said: dict[str, Any]) -> None:
         files = (ssl.get_default_verify_paths().cafile, *_AUTHORITIES)
         found = next((file for file in files if file and Path(file).is_file()), "system")
         said |= {"sslrootcert": found, "sslmode": "verify-full"}  # the only mode that "system" goes with
+
+
+def _read_service(service: str, file: str | None) -> dict[str, str] | None:
+    """Return what a service's file says, or None if that cannot be known (libpq, "The Connection Service File").
+
+    It may be in a folder that only libpq knows, since it was built, or in a directory service.
+    """
+    files = [Path(file) if file else Path.home() / ".pg_service.conf"]
+    if folder := os.environ.get("PGSYSCONFDIR"):
+        files.append(Path(folder) / "pg_service.conf")
+    for each in files:
+        with suppress(OSError):
+            text = "\n".join(["", *map(str.strip, each.read_text(errors="replace").splitlines())])
+            _, title, text = text.partition(f"\n[{service}]")
+            lines = text.partition("\n[")[0].split("\n")[1:]
+            if any(line.startswith("ldap") for line in lines):
+                return None
+            if title:
+                items = [line.partition("=") for line in lines if not line.startswith("#")]
+                return {name: value for name, _, value in reversed(items)}  # the first of a name counts
+    return None
 
 
 def _is_local(host: str) -> bool:

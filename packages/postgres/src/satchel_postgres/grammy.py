@@ -11,7 +11,7 @@ from satchel_postgres.running import rows
 from satchel_postgres.storage import PostgresStorage
 
 _PAGE: Final = 500  # names in one round trip of a listing
-_GET_MANY: Final = "SELECT key, value::text FROM {table} WHERE key = ANY(%(keys)s::text[])"
+_GET_MANY: Final = "SELECT key, value::text FROM {table} WHERE key = ANY(%(keys)b::text[])"
 _LIST: Final = """
 SELECT key FROM {table}
 WHERE starts_with(key, %(prefix)s::text) AND (%(last)s::text IS NULL OR key > %(last)s::text)

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from psycopg.sql import Identifier
 
@@ -33,41 +33,47 @@ _GRANTS: Final = "GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user};\n"
 _CREATE_TABLE: Final = "SELECT pg_advisory_xact_lock(hashtextextended('satchel', 0));\n{schema}"
 _LOOK: Final = """
 SELECT pg_backend_pid()::text, current_setting('server_encoding'), current_setting('fsync'),
-    current_setting('synchronous_commit'), row_security_active(to_regclass(%(table)s))::text, (
-        SELECT json_object_agg(attname, format_type(atttypid, NULL))::text FROM pg_attribute
+    current_setting('synchronous_commit'), row_security_active(to_regclass(%(table)s))::text,
+    (SELECT relpersistence::text FROM pg_class WHERE oid = to_regclass(%(table)s)), (
+        SELECT json_object_agg(attname, json_build_array(
+            atttypid::bigint, format_type(atttypid, NULL), coalesce(collisdeterministic, true), attgenerated <> ''
+        ))::text
+        FROM pg_attribute LEFT JOIN pg_collation ON pg_collation.oid = attcollation
         WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped
     )
 """
 _VALUE: Final = "coalesce(old.payload_bytes, convert_to(old.payload::text, 'UTF8'))"
 _DIGEST: Final = f"sha256({_VALUE})"
 _ALIVE: Final = "(old.expires_at IS NULL OR old.expires_at > clock_timestamp())"
+# Bytes and arrays are sent in binary (%b). In an array that is sent as text, psycopg escapes bytes as in a literal:
+# with standard_conforming_strings=off, twice as much as the server takes back.
 _GET: Final = f"SELECT {_VALUE} FROM {{table}} AS old WHERE key = %(key)s AND {_ALIVE}"
-_GET_MANY: Final = f"SELECT key, {_VALUE} FROM {{table}} AS old WHERE key = ANY(%(keys)s::text[]) AND {_ALIVE}"
+_GET_MANY: Final = f"SELECT key, {_VALUE} FROM {{table}} AS old WHERE key = ANY(%(keys)b::text[]) AND {_ALIVE}"
 _ON_CONFLICT: Final = """
 ON CONFLICT (key) DO UPDATE
 SET payload = excluded.payload, payload_bytes = excluded.payload_bytes, expires_at = {end}
 """
 _PUT: Final = f"""
 INSERT INTO {{table}} AS old (key, payload, payload_bytes, expires_at)
-VALUES (%(key)s, %(payload)s::json, %(bytes)s::bytea, {{end}}) {_ON_CONFLICT}
+VALUES (%(key)s, %(payload)s::json, %(bytes)b::bytea, {{end}}) {_ON_CONFLICT}
 """
 _PUT_MANY: Final = f"""
 INSERT INTO {{table}} AS old (key, payload, payload_bytes, expires_at)
 SELECT new.key, new.payload::json, new.payload_bytes, {{end}}
-FROM unnest(%(keys)s::text[], %(payload)s::text[], %(bytes)s::bytea[]) AS new (key, payload, payload_bytes)
+FROM unnest(%(keys)b::text[], %(payload)b::text[], %(bytes)b::bytea[]) AS new (key, payload, payload_bytes)
 {_ON_CONFLICT}
 """
 _CREATE: Final = f"{_PUT} WHERE old.expires_at <= clock_timestamp() RETURNING encode({_DIGEST}, 'hex')"
 _REPLACE: Final = f"""
-UPDATE {{table}} AS old SET payload = %(payload)s::json, payload_bytes = %(bytes)s::bytea, expires_at = {{end}}
-WHERE key = %(key)s AND {_DIGEST} = %(digest)s AND {_ALIVE} RETURNING encode({_DIGEST}, 'hex')
+UPDATE {{table}} AS old SET payload = %(payload)s::json, payload_bytes = %(bytes)b::bytea, expires_at = {{end}}
+WHERE key = %(key)s AND {_DIGEST} = %(digest)b AND {_ALIVE} RETURNING encode({_DIGEST}, 'hex')
 """
 _DROP: Final = "DELETE FROM {table} AS old WHERE key = %(key)s"
-_DROP_EXPECTED: Final = f"{_DROP} AND {_DIGEST} = %(digest)s AND {_ALIVE}"
+_DROP_EXPECTED: Final = f"{_DROP} AND {_DIGEST} = %(digest)b AND {_ALIVE}"
 # Rows are locked in the order of keys, as _PUT_MANY does, so that no two batches wait for each other.
 _DROP_MANY: Final = """
 DELETE FROM {table} WHERE key = ANY(ARRAY(
-    SELECT key FROM {table} WHERE key = ANY(%(keys)s::text[]) ORDER BY key FOR UPDATE
+    SELECT key FROM {table} WHERE key = ANY(%(keys)b::text[]) ORDER BY key FOR UPDATE
 ))
 """
 # All or none of several changes, in one statement. What a snapshot shows to be at another version changes nothing.
@@ -79,7 +85,7 @@ DELETE FROM {table} WHERE key = ANY(ARRAY(
 _COMMIT: Final = f"""
 WITH new AS (
     SELECT key, payload::json, payload_bytes, digest, num_nonnulls(payload, payload_bytes) = 1 AS stays
-    FROM unnest(%(keys)s::text[], %(payload)s::text[], %(bytes)s::bytea[], %(digests)s::bytea[])
+    FROM unnest(%(keys)b::text[], %(payload)b::text[], %(bytes)b::bytea[], %(digests)b::bytea[])
         AS new (key, payload, payload_bytes, digest)
 ), wrong AS (
     SELECT new.key FROM new LEFT JOIN {{table}} AS old ON old.key = new.key AND {_ALIVE}
@@ -127,6 +133,22 @@ SELECT key FROM {{table}} AS old
 WHERE (key COLLATE "C", key) >= (%(start)s, '') AND key COLLATE "C" < %(end)s AND {_ALIVE}
 ORDER BY key COLLATE "C" LIMIT %(most)s
 """
+
+
+class Column(NamedTuple):
+    """What the look at the server finds of a column.
+
+    Attributes:
+        oid: its type's, as names depend on settings of the session such as quote_all_identifiers.
+        kind: the name of the type, for messages.
+        deterministic: whether what its collation takes for equal is the same, byte by byte.
+        generated: whether the server computes it.
+    """
+
+    oid: int
+    kind: str
+    deterministic: bool
+    generated: bool
 
 
 class Statements:

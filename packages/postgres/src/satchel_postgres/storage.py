@@ -8,9 +8,9 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, ClassVar, Final, Self, Unpack, cast
+from typing import Any, ClassVar, Final, Self, TypeVar, Unpack, cast
 
-from psycopg import AsyncCursor, errors
+from psycopg import AsyncCursor, adapters, errors
 from psycopg_pool import AsyncConnectionPool
 
 from satchel import (
@@ -34,7 +34,9 @@ from satchel_postgres.connections import Lent, Made, Threshold, read_url
 from satchel_postgres.errors import translate
 from satchel_postgres.jsonb import LONGEST, JsonbCodec
 from satchel_postgres.running import Runner, rows, value
-from satchel_postgres.statements import JSONB, Statements
+from satchel_postgres.statements import JSONB, Column, Statements
+
+T = TypeVar("T")
 
 logger = logging.getLogger("satchel")
 
@@ -144,12 +146,12 @@ class PostgresStorage(EncodedStorage[V]):
                     ) from error
             columns = columns or await self._look()
         for name, kind in self._sql.columns.items():
-            found = (columns or {}).get(name, "missing")
-            if found != kind:
-                hint = f": ALTER TABLE {self._sql.name} ADD {JSONB}" if name == "payload_jsonb" else ""
-                raise ConfigurationError(
-                    f"{self.where} has a table {self._sql.name} whose column {name} is {found}, not {kind}{hint}"
-                )
+            if wrong := _wrong(name, kind, (columns or {}).get(name)):
+                hint = ""
+                if name == "payload_jsonb":
+                    drop = f"DROP {name}, " if name in (columns or {}) else ""
+                    hint = f": ALTER TABLE {self._sql.name} {drop}ADD {JSONB}"
+                raise ConfigurationError(f"{self.where} has a table {self._sql.name} whose column {name} {wrong}{hint}")
 
     async def close(self) -> None:
         """Close the connections, unless a pool was passed in."""
@@ -219,9 +221,9 @@ class PostgresStorage(EncodedStorage[V]):
         It is sent again if a row changed while it was carried out: the next one sees which.
         """
         names = sorted(changes)  # so that no two batches wait for each other
-        payloads = [changes[name][0] for name in names]
+        payloads = _array([changes[name][0] for name in names])
         expected = [changes[name][1] for name in names]
-        digests = [None if version is None else _digest(version) for version in expected]
+        digests = _array([None if version is None else _digest(version) for version in expected])
         for _ in range(_COMMITS):
             try:
                 wrong = value(await self._write(self._sql.commit, payloads, keys=names, digests=digests))
@@ -245,10 +247,10 @@ class PostgresStorage(EncodedStorage[V]):
         """Say what a SQLSTATE means, or a failure to connect."""
         return translate(error, self.where)
 
-    async def _look(self) -> dict[str, str] | None:
-        """Return the types of the table's columns, or None if it is not there, having looked at the server."""
+    async def _look(self) -> dict[str, Column] | None:
+        """Return the table's columns by name, or None if it is not there, having looked at the server."""
         cursor = await self._send(self._sql.look, table=self._sql.name)
-        pid, encoding, fsync, commit, hidden, columns = rows(cursor)[0]
+        pid, encoding, fsync, commit, hidden, kept, columns = rows(cursor)[0]
         if hidden == b"true":
             raise ConfigurationError(
                 f"{self.where} has row-level security on {self._sql.name}: what it hides would seem to be missing, "
@@ -260,20 +262,21 @@ class PostgresStorage(EncodedStorage[V]):
             logger.warning(
                 "%s: fsync or synchronous_commit is off, so a crash may lose acknowledged writes", self.where
             )
+        if kept == b"u":
+            logger.warning("%s: table %s is UNLOGGED, so a crash empties it", self.where, self._sql.name)
         self._connections.know(cursor.connection, int(pid))
-        found: dict[str, str] | None = None if columns is None else json.loads(columns)
-        return found
+        return None if columns is None else {name: Column(*found) for name, found in json.loads(columns).items()}
 
     async def _write(
-        self, statement: bytes, payload: Payload | list[Payload | None], **parameters: Any
+        self, statement: bytes, payload: Payload | list[Payload | None] | None, **parameters: Any
     ) -> AsyncCursor[Any]:
         """Send a statement that writes: JSON into its column, what is no text, or no JSON, as bytes into the other."""
         if self._json:
             try:
-                return await self._send(statement, **parameters, payload=_text(payload), bytes=_nothing(payload))
+                return await self._send(statement, **parameters, payload=_text(payload), bytes=None)
             except errors.InvalidTextRepresentation:
                 self._json = False
-        return await self._send(statement, **parameters, payload=_nothing(payload), bytes=payload)
+        return await self._send(statement, **parameters, payload=None, bytes=payload)
 
     async def _send(self, statement: bytes, **parameters: Any) -> AsyncCursor[Any]:
         return await self._runner.run(statement, parameters)
@@ -289,14 +292,31 @@ class PostgresStorage(EncodedStorage[V]):
             await self.purge()
 
 
-def _text(payload: Payload | list[Payload | None]) -> str | list[str | None]:
+def _wrong(name: str, kind: str, found: Column | None) -> str | None:
+    """Say what is wrong with a column that is to be of a type, if something is."""
+    if found is None:
+        return f"is missing, not {kind}"
+    if found.oid != adapters.types[kind].oid:
+        return f"is {found.kind}, not {kind}"
+    if name == "key" and not found.deterministic:
+        return "has a collation to which different keys are the same"
+    if name == "payload_jsonb" and not found.generated:
+        return "is not GENERATED, so nothing would fill it"
+    return None
+
+
+def _text(payload: Payload | list[Payload | None] | None) -> str | list[str | None] | None:
     if isinstance(payload, list):
         return [None if each is None else each.decode() for each in payload]
-    return payload.decode()
+    return None if payload is None else payload.decode()
 
 
-def _nothing(payload: Payload | list[Payload | None]) -> list[None] | None:
-    return [None] * len(payload) if isinstance(payload, list) else None
+def _array(values: list[T | None]) -> list[T | None] | None:
+    """Return what an array is sent as; one of nothing but NULL as NULL, which `unnest` takes for the same.
+
+    Of that psycopg does not know the type, and sends it as text, in which NULL is a word if array_nulls is off.
+    """
+    return None if all(value is None for value in values) else values
 
 
 def _digest(version: str) -> bytes:
