@@ -52,6 +52,28 @@ async def test_a_change_whose_answer_is_lost_is_not_made_twice(
             assert await storage.read(f"new:{number}") == number
 
 
+async def test_a_call_that_an_operator_ends_may_be_made_again(mongodb_url: str, namespace: str) -> None:
+    async with (
+        AsyncMongoClient[Any](mongodb_url) as raw,
+        MongoDBStorage[Any](f"{mongodb_url}&appName={namespace}", namespace=namespace) as storage,
+    ):
+        await storage.write("chat:1", 1)
+        async with raw.start_session() as session, await session.start_transaction():
+            own = {"_id": f"{namespace}:chat:1"}
+            await raw["satchel"]["satchel_sessions"].update_one(own, {"$set": {"payload": "2"}}, session=session)
+            writing = asyncio.ensure_future(storage.write("chat:1", 3))  # which waits for the transaction
+            found: list[Any] = []
+            while not found and not writing.done():
+                under_way = await raw.admin.aggregate([{"$currentOp": {}}, {"$match": {"appName": namespace}}])
+                found = [each["opid"] async for each in under_way if each["op"] == "update"]
+            await raw.admin.command("killOp", op=found[0])
+            with pytest.raises(StorageUnavailableError, match="cannot do it now: Interrupted"):
+                await writing
+            await session.abort_transaction()
+        await storage.write("chat:1", 3)
+        assert await storage.read("chat:1") == 3
+
+
 async def test_closing_takes_no_longer_than_the_timeout_when_the_server_is_silent(
     mongodb_url: str, namespace: str, proxy: Proxy
 ) -> None:

@@ -412,6 +412,27 @@ async def test_an_index_that_removes_nothing_is_refused_and_one_that_is_late_is_
     await own.drop()
 
 
+async def test_an_index_that_removes_only_some_of_what_has_ended_is_not_the_one(
+    mongodb_url: str, namespace: str, records: AsyncCollection[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    own = records.database[namespace]
+    partial_index: dict[str, Any] = {"expireAfterSeconds": 0, "partialFilterExpression": {"pizza": 1}}
+    await own.create_index("expires_at", name="some", **partial_index)
+    async with MongoDBStorage[Any](mongodb_url, collection=namespace, create=False):
+        pass
+    (warning,) = caplog.messages
+    assert "has no TTL index on expires_at" in warning
+    async with MongoDBStorage[Any](mongodb_url, collection=namespace):
+        pass
+    assert "partialFilterExpression" not in (await own.index_information())["expires_at_1"]
+    await own.drop_indexes()
+    await own.create_index("expires_at", **partial_index)
+    with pytest.raises(ConfigurationError, match="has another index of the name expires_at_1: drop it"):
+        async with MongoDBStorage[Any](mongodb_url, collection=namespace):
+            pass
+    await own.drop()
+
+
 async def test_a_collection_that_takes_different_keys_for_the_same_is_refused(
     mongodb_url: str, namespace: str, records: AsyncCollection[Any]
 ) -> None:
@@ -428,6 +449,11 @@ async def test_a_collection_that_cannot_hold_sessions_is_refused(
     database = records.database
     await database.command("create", namespace, viewOn="satchel_sessions", pipeline=[])
     with pytest.raises(ConfigurationError, match="is a view"):
+        async with MongoDBStorage[Any](mongodb_url, collection=namespace):
+            pass
+    await database.drop_collection(namespace)
+    await database.create_collection(namespace, capped=True, size=4096)
+    with pytest.raises(ConfigurationError, match="takes no TTL index"):
         async with MongoDBStorage[Any](mongodb_url, collection=namespace):
             pass
     await database.drop_collection(namespace)
@@ -628,6 +654,8 @@ async def test_a_call_is_one_command_that_finds_its_documents_by_the_index(
     ("mongodb+srv://a.example.com,b.example.com", "one, and only one, hostname"),
     ("mongodb+srv://a.example.com:27017", "must not include a port"),
     ("mongodb://a,b/?directConnection=true", "multiple hosts"),
+    ("mongodb://localhost/bots.chats", r"its query, as in mongodb://localhost/bots\?collection=chats"),
+    ("mongodb://localhost/bots%2Echats?collection=chats", r"\?collection=chats"),
     ("mongodb://localhost/?maxPoolSise=3", "Unknown option: maxpoolsise"),
     ("mongodb://localhost/?maxPoolSize=few", "maxpoolsize must be an integer"),
     ("mongodb://localhost/?w=1", "w=majority"),
@@ -646,6 +674,12 @@ async def test_a_call_is_one_command_that_finds_its_documents_by_the_index(
     ("mongodb://localhost/my%20db", "database name"),
     ("mongodb://bot:hunter2@localhost:hunter2", "malformed"),
     ("mongodb://bot:hunter2%@localhost", "malformed"),
+    ("mongodb://bot:1#hunter2@localhost/db", "in a password or a name, write"),
+    ("mongodb://bot:1/hunter2@localhost/db", "in a password or a name, write"),
+    ("mongodb://bot:1?hunter2@localhost/db", "in a password or a name, write"),
+    ("mongodb://bot:1?hunter2=3@localhost/db", "in a password or a name, write"),
+    ("mongodb://localhost/db#hunter2", "write '#' as %23"),
+    ("mongodb://localhost/?w=1&w=majority", "has option w more than once"),
     ("", "starts with its scheme"),
 ])  # fmt: skip
 def test_a_wrong_url_is_refused_before_anything_is_connected(url: str, line: str) -> None:

@@ -32,6 +32,10 @@ def connect(url: str, given: Any) -> tuple[AsyncMongoClient[Any], str | None, An
         raise ConfigurationError(f"a MongoDB URL starts with mongodb:// or mongodb+srv://, not with {parsed.scheme}")
     if not parsed.host:
         raise ConfigurationError("a MongoDB URL names a host, as in mongodb://localhost")
+    if "." in parsed.path:  # the driver would read a database and a collection, and keep the database only
+        raise ConfigurationError(
+            "a MongoDB URL names the collection in its query, as in mongodb://localhost/bots?collection=chats"
+        )
     collection = parsed.take("collection", str)
     options = parsed.common(given)
     seconds = milliseconds("timeout", options.get("timeout", timedelta(seconds=10))) / 1000
@@ -43,7 +47,7 @@ def connect(url: str, given: Any) -> tuple[AsyncMongoClient[Any], str | None, An
         # Python 3.11's wait_for, of which it makes use, may lose a cancellation, and with it our own timeout.
         "socketTimeoutMS": 1000 * seconds,
     }
-    client = _client(parsed.rest(), limits)
+    client = _client(parsed, limits)
     if not client.write_concern.document.items() <= WRITE.document.items():
         raise ConfigurationError("sessions are written with w=majority and journal=true, and no other write concern")
     if client.read_preference != ReadPreference.PRIMARY or client.read_concern not in (ReadConcern(), READ):
@@ -51,14 +55,15 @@ def connect(url: str, given: Any) -> tuple[AsyncMongoClient[Any], str | None, An
     return client, collection, options
 
 
-def _client(url: str, defaults: dict[str, Any]) -> AsyncMongoClient[Any]:
+def _client(parsed: StorageURL, defaults: dict[str, Any]) -> AsyncMongoClient[Any]:
+    url = parsed.rest()
     query = urlsplit(url).query
     try:
         said = split_options(query, warn=False) if query else {}
     except OSError as error:
         raise ConfigurationError(f"a MongoDB URL names a file that cannot be read: {error.strerror}") from error
     except (PyMongoError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"a MongoDB URL has a wrong option: {error}") from error
+        raise parsed.wrong_option(f"a MongoDB URL has a wrong option: {error}") from None
     try:
         return AsyncMongoClient(url, **{name: value for name, value in defaults.items() if name not in said})
     except (PyMongoError, ValueError, TypeError) as error:

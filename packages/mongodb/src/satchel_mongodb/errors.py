@@ -12,6 +12,7 @@ from satchel import ConfigurationError, CorruptValueError, StorageError, Storage
 _MISTAKEN: Final = {
     20: "is a collection of a kind that cannot hold sessions",  # IllegalOperation: say, capped
     59: "is a server without a command that sessions need",  # CommandNotFound
+    67: "is a collection that takes no TTL index",  # CannotCreateIndex: say, capped
     73: "is not a name that the server takes",  # InvalidNamespace
     85: "has an index on expires_at that removes nothing: drop it",  # IndexOptionsConflict
     86: "has another index of the name expires_at_1: drop it",  # IndexKeySpecsConflict
@@ -35,6 +36,7 @@ _PASSING: Final = frozenset(
         9001,  # SocketException
         10107,  # NotWritablePrimary
         11600,  # InterruptedAtShutdown
+        11601,  # Interrupted: by killOp
         11602,  # InterruptedDueToReplStateChange
         13435,  # NotPrimaryNoSecondaryOk
         13436,  # NotPrimaryOrSecondary

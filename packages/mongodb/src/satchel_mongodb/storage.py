@@ -109,7 +109,9 @@ class MongoDBStorage(EncodedStorage[V]):
             raise ConfigurationError(f"{self.where} does not exist, and create=False")
         if any("collation" in index for index in indexes if list(index["key"]) == ["_id"]):
             raise ConfigurationError(f"{self.where} has a collation, to which different keys are the same")
-        if any("expireAfterSeconds" in index for index in indexes if list(index["key"]) == ["expires_at"]):
+        on_the_end = [index for index in indexes if list(index["key"]) == ["expires_at"]]
+        # A partial one removes only what its filter matches.
+        if any("expireAfterSeconds" in index and "partialFilterExpression" not in index for index in on_the_end):
             return
         if self.create:
             await self._records.create_index("expires_at", expireAfterSeconds=0)
