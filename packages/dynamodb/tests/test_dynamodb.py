@@ -423,6 +423,37 @@ async def test_a_table_of_another_make_is_refused(dynamodb_url: str, table: str,
         await open_storage(dynamodb_url.replace("sessions", table)).read("chat:1")
 
 
+async def test_a_key_of_another_type_is_refused(dynamodb_url: str, table: str, raw: Any) -> None:
+    raw.create_table(
+        TableName=table,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "session_key", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "session_key", "AttributeType": "N"}],
+    )
+    with pytest.raises(ConfigurationError, match="another key than the string session_key"):
+        await open_storage(dynamodb_url.replace("sessions", table)).read("chat:1")
+
+
+@pytest.mark.parametrize("attribute", ["owner", "remove_at"])
+async def test_a_table_with_an_index_of_somebody_else_s_is_used(
+    dynamodb_url: str, table: str, raw: Any, attribute: str
+) -> None:
+    keys = [{"AttributeName": attribute, "KeyType": "HASH"}, {"AttributeName": "session_key", "KeyType": "RANGE"}]
+    raw.create_table(
+        TableName=table,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "session_key", "KeyType": "HASH"}],
+        AttributeDefinitions=[
+            {"AttributeName": attribute, "AttributeType": "N"},
+            {"AttributeName": "session_key", "AttributeType": "S"},
+        ],
+        GlobalSecondaryIndexes=[{"IndexName": "own", "KeySchema": keys, "Projection": {"ProjectionType": "KEYS_ONLY"}}],
+    )
+    async with open_storage(dynamodb_url.replace("sessions", table), ttl=timedelta(hours=1)) as storage:
+        await storage.write("chat:1", 1)
+        assert await storage.read("chat:1") == 1
+
+
 async def test_a_table_that_expires_by_something_else_is_refused(dynamodb_url: str, table: str, raw: Any) -> None:
     url = dynamodb_url.replace("sessions", table)
     properties = json.loads(DynamoDBStorage[Any].from_url(url).schema())["Resources"]["SatchelTable"]["Properties"]
@@ -449,6 +480,10 @@ async def test_listing_takes_every_page(dynamodb_url: str, namespace: str) -> No
     ("dynamodb:///ab", "table is 'ab'"),
     ("dynamodb:///sessions/more", "is dynamodb:///table"),
     ("dynamodb://user:hunter2@/sessions", "is dynamodb:///table"),
+    ("dynamodb://user:1/hunter2@/sessions", "in a password or a name, write"),
+    ("dynamodb:///sessions#2", "write '#' as %23"),
+    ("dynamodb:///sessions?region=a&region=b", "has option region more than once"),
+    ("dynamodb:///sessions?offload=s3://bucket/a%23b", "write '#' as %23"),
     ("dynamodb:///sess ions", "table is 'sess ions'"),
     ("dynamodb:///sessions?region=EU west", "region is 'EU west'"),
     ("dynamodb:///sessions?endpoint_url=localhost:8000", "endpoint_url is one such as"),
@@ -480,6 +515,15 @@ def test_a_storage_says_where_it_is(raw: Any, endpoint: str) -> None:
         assert repr(open_storage(url)) == f"<DynamoDBStorage {url}>"
     storage = DynamoDBStorage[Any]("sessions", client=raw)
     assert repr(storage) == f"<DynamoDBStorage dynamodb:///sessions?endpoint_url={endpoint}>"
+
+
+def test_a_secret_in_the_address_that_a_client_has_is_not_said() -> None:
+    client = boto3.Session().client(
+        "dynamodb", endpoint_url="http://user:s3cret@localhost:8000", region_name="us-east-1"
+    )
+    storage = DynamoDBStorage[Any]("sessions", client=client)
+    assert repr(storage) == "<DynamoDBStorage dynamodb:///sessions?endpoint_url=http://localhost:8000>"
+    client.close()
 
 
 @pytest.fixture

@@ -132,9 +132,14 @@ async def test_a_file_of_credentials_that_is_none_is_said(
     assert "\n" not in str(caught.value)
 
 
-async def test_no_credentials_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("emulator", [None, ""], ids=["unset", "empty"])
+async def test_no_credentials_are_said_where_no_emulator_is_named(
+    emulator: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("FIRESTORE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"):
         monkeypatch.delenv(name, raising=False)
+    if emulator is not None:
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", emulator)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     monkeypatch.setenv("NO_GCE_CHECK", "true")  # there is no machine of Google's to ask, here
     monkeypatch.setenv("PATH", "")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 import boto3
 import pytest
@@ -29,7 +31,7 @@ from satchel import (
 )
 from satchel.keys import escape
 from satchel_conformance import Status, validate
-from satchel_conformance.front import Front
+from satchel_conformance.front import Front, Request
 from satchel_conformance.worker import run_workers
 from satchel_s3 import S3Storage
 from satchel_s3.keys import Keys
@@ -109,6 +111,83 @@ async def test_what_is_damaged_raises_and_stays(url: str, namespace: str, raw: A
             with pytest.raises(CorruptValueError, match="s3://sessions/"):
                 await call
         assert raw.get_object(Bucket="sessions", Key=f"{namespace}:chat:1")["Body"].read() == b'{"pizza"'
+
+
+async def test_damaged_objects_are_named_and_keep_nobody_from_the_others(url: str, namespace: str, raw: Any) -> None:
+    async with S3Storage[Any].from_url(url, namespace=namespace, ttl=timedelta(hours=1)) as storage:
+        await asyncio.gather(*(storage.write(f"chat:{number}", number) for number in range(4)))
+        for key in ("chat:a", "chat:b", "user:a", "not/ours"):
+            raw.put_object(Bucket="sessions", Key=f"{namespace}:{key}", Body=b"1", Metadata={"expires-at": "soon"})
+        with pytest.raises(CorruptValueError, match=f"'{namespace}:chat:a', whose end is no number"):
+            await storage.read("chat:a")
+        keys = aiter(storage.keys("chat:"))
+        assert {await anext(keys) for _ in range(4)} == {f"chat:{number}" for number in range(4)}
+        with pytest.raises(CorruptValueError, match=f"whose end is no number: '{namespace}:chat:a' and 1 more$"):
+            await anext(keys)
+        assert [key async for key in storage.keys("chat:1")] == ["chat:1"]
+
+
+async def test_a_purge_passes_over_damaged_objects(moto_url: str, namespace: str) -> None:
+    raw = client_at(endpoint_of(moto_url))
+    async with S3Storage[Any].from_url(moto_url, namespace=namespace, ttl=timedelta(milliseconds=1)) as storage:
+        for key, end in (("a", "soon"), ("b", "1"), ("c", "1")):
+            raw.put_object(Bucket="sessions", Key=f"{namespace}:{key}", Body=b"1", Metadata={"expires-at": end})
+        assert await storage.purge_expired() == 2
+        assert keys_in(raw, f"{namespace}:") == [f"{namespace}:a"]
+    raw.close()
+
+
+@pytest.mark.parametrize("shards", [1, 16])
+@pytest.mark.parametrize("is_cut", [False, True])
+async def test_a_purge_goes_on_where_the_one_before_ran_out_of_time(
+    front: Front,
+    front_url: str,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    shards: int,
+    is_cut: bool,
+) -> None:
+    """Be it that half of the timeout is over after a step, or all of it within one."""
+    loop, passed = asyncio.get_running_loop(), 0
+    time_of_loop = loop.time
+    monkeypatch.setattr(loop, "time", lambda: time_of_loop() + passed)
+    url = front_url.replace("?", f"/{namespace}?")
+    options: dict[str, Any] = {"namespace": namespace, "shards": shards, "timeout": timedelta(minutes=1)}
+    keys = Keys(f"{namespace}/", shards)
+    names = sorted((f"chat:{number}" for number in range(100)), key=lambda name: keys.key(f"{namespace}:{name}"))
+
+    def heads() -> int:
+        return sum(request.method == "HEAD" for request in front.seen)
+
+    def pass_time(_: Request) -> None:
+        nonlocal passed
+        if not is_cut:
+            passed = 31
+        elif heads() > 64:
+            passed = 61
+
+    async with (
+        S3Storage[Any].from_url(url, ttl=timedelta(milliseconds=1), **options) as short,
+        S3Storage[Any].from_url(url, ttl=timedelta(hours=1), **options) as storage,
+    ):
+        await asyncio.gather(*(storage.write(name, 1) for name in names[:-1]), short.write(names[-1], 1))
+        front.seen.clear()
+        for _ in range(200):
+            front.answer_by(pass_time)
+        if is_cut:
+            with pytest.raises(StorageUnavailableError, match="did not answer within 60 s"):
+                await storage.purge_expired()
+        else:
+            assert await storage.purge_expired() == 0
+            assert caplog.text.count("too large for one purge_expired()") == 1
+        front.heal()
+        front.seen.clear()
+        assert await storage.purge_expired() == 1
+        assert heads() < 100
+        front.seen.clear()
+        assert await storage.purge_expired() == 0
+        assert heads() >= 99
 
 
 async def test_a_touch_leaves_the_version_good_and_what_was_written_meanwhile(url: str, namespace: str) -> None:
@@ -417,13 +496,80 @@ async def test_only_what_the_policy_names_is_asked_for(front: Front, front_url: 
     assert asked == {action for statement in policy for action in statement["Action"]}
 
 
+@pytest.mark.parametrize("shards", [1, 16, 4096])
+@pytest.mark.parametrize("root", ["", "bots/*/"])
+async def test_the_policy_allows_what_is_asked_for_and_no_sessions_of_others(
+    front: Front, front_url: str, namespace: str, shards: int, root: str
+) -> None:
+    async with S3Storage[Any](
+        "sessions", root, endpoint_url=front.url, region="us-east-1", namespace=namespace, shards=shards
+    ) as storage:
+        await storage.write("chat:1", 1)
+        await storage.write("é" * 250, 1)
+        await storage.delete("chat:1")
+        await storage.delete("é" * 250)
+        objects, bucket = json.loads(storage.schema())["Policy"]["Statement"]
+    assert bucket == {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": "arn:aws:s3:::sessions"}
+
+    def is_allowed(path: str) -> bool:
+        return any(re.fullmatch(regex_of(each), f"arn:aws:s3:::{path}") for each in objects["Resource"])
+
+    asked = {unquote(urlsplit(request.path).path).removeprefix("/") for request in front.seen}
+    assert any("/.satchel-" in path for path in asked)
+    assert [path for path in asked if not is_allowed(path)] == []
+    for other in ("chat", f"{namespace}2", "é"):
+        keys = Keys(root, shards)
+        assert not is_allowed(f"sessions/{keys.key(f'{other}:chat:1')}")
+    assert not is_allowed("sessions/report.pdf")
+    assert not is_allowed(f"sessions/bots/pizza/{namespace}:chat:1")
+
+
+def regex_of(pattern: str) -> str:
+    """Return what a policy's pattern means: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html."""
+    parts = re.split(r"(\$\{\*\}|\*|\?)", pattern)
+    meaning = {"${*}": r"\*", "*": ".*", "?": "."}
+    return "".join(meaning.get(part, re.escape(part)) for part in parts)
+
+
+@pytest.mark.parametrize("shards", [1, 16, 256])
+async def test_the_rules_are_for_the_sessions_of_one_namespace_only(
+    url: str, bucket: str, raw: Any, shards: int
+) -> None:
+    own = url.replace("sessions", bucket)
+    raw.create_bucket(Bucket=bucket)
+    raw.put_object(Bucket=bucket, Key="report.pdf", Body=b"")
+    owners, rules = {"report.pdf": ""}, {}
+    for name in ("pizza", "pizza2", "pizz", "pizza:a", "é" * 64):
+        async with S3Storage[Any].from_url(own, namespace=name, shards=shards, ttl=timedelta(days=30)) as storage:
+            await asyncio.gather(*(storage.write(key, 1) for key in ("a", "b", "pizza:a", "é" * 250)))
+            owners = dict.fromkeys(all_keys_in(raw, bucket), name) | owners
+            configuration = json.loads(storage.schema())["LifecycleConfiguration"]
+            raw.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=configuration)
+            rules[name] = [rule["Filter"]["Prefix"] for rule in configuration["Rules"]]
+    for name, starts in rules.items():
+        assert len(starts) == shards
+        removed = {key for key in owners if any(key.startswith(start) for start in starts)}
+        assert removed == {key for key, owner in owners.items() if owner == name}
+        assert len(removed) == 4
+
+
+def all_keys_in(raw: Any, bucket: str) -> list[str]:
+    return [item["Key"] for item in raw.list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+
 def test_the_rule_that_removes_what_has_ended_never_comes_early() -> None:
     for ttl, days in ((timedelta(seconds=1), 2), (timedelta(days=30), 31), (timedelta(days=30, seconds=1), 32)):
         found = json.loads(S3Storage[Any]("sessions", "bots/", ttl=ttl).schema())
         (rule,) = found["LifecycleConfiguration"]["Rules"]
         assert rule["Expiration"] == {"Days": days}
-        assert rule["Filter"] == {"Prefix": "bots/"}
+        assert rule["Filter"] == {"Prefix": "bots/satchel:"}
     assert json.loads(S3Storage[Any]("sessions").schema()).keys() == {"Policy"}
+
+
+def test_more_rules_than_a_bucket_takes_are_not_made_up() -> None:
+    with pytest.raises(ConfigurationError, match="has 4096 shards, and a bucket takes 1000 lifecycle rules"):
+        S3Storage[Any]("sessions", shards=4096, ttl=timedelta(days=30)).schema()
+    assert json.loads(S3Storage[Any]("sessions", shards=4096).schema()).keys() == {"Policy"}
 
 
 DENIED = b"<Error><Code>AccessDenied</Code><Message>no identity-based policy allows it</Message></Error>"
@@ -496,6 +642,9 @@ async def test_another_region_is_said(front: Front, front_url: str) -> None:
     ("s3://", "is s3://bucket/prefix"),
     ("s3://bucket:80/prefix", "is s3://bucket/prefix"),
     ("s3://user:hunter2@bucket", "is s3://bucket/prefix"),
+    ("s3://user:1/hunter2@bucket", "in a password or a name, write"),
+    ("s3://bucket/a#b", "write '#' as %23"),
+    ("s3://bucket?region=a&region=b", "has option region more than once"),
     ("s3://a", "bucket is 'a'"),
     ("s3://a_%2f", "bucket is"),
     ("s3://bucket/a b", "prefix is 'a b/'"),
@@ -517,11 +666,23 @@ def test_a_wrong_url_is_refused_before_anything_is_connected(url: str, line: str
 
 
 def test_a_storage_says_where_it_is(moto_url: str) -> None:
-    for url in ("s3://bucket/", "s3://bucket/a/b/?region=eu-west-1"):
+    for url in ("s3://bucket/", "s3://bucket/a/b/?region=eu-west-1", "s3://bucket/p:q@r/"):
         assert repr(open_storage(url)) == f"<S3Storage {url}>"
     assert repr(S3Storage[Any]("arn:aws:s3:eu-west-1:1:accesspoint/x")).endswith(
         "s3://arn:aws:s3:eu-west-1:1:accesspoint/x/>"
     )
+
+
+async def test_a_secret_in_the_address_that_a_client_has_is_not_said(free_tcp_port: int) -> None:
+    address = f"127.0.0.1:{free_tcp_port}"
+    client = client_at(f"http://user:s3cret@{address}/at/@home")
+    storage = S3Storage[Any]("sessions", client=client)
+    assert repr(storage) == f"<S3Storage s3://sessions/?endpoint_url=http://{address}/at/@home>"
+    with pytest.raises(StorageUnavailableError, match="cannot be reached") as caught:
+        await storage.read("chat:1")
+    assert "s3cret" not in str(caught.value)
+    await storage.aclose()
+    client.close()
 
 
 async def test_credentials_that_are_nowhere_are_asked_for_in_one_line(

@@ -34,6 +34,7 @@ MAX_CONNECTIONS: Final = 32
 _DROPPED: Final = (driver.ConnectionClosedError, driver.IncompleteReadError, driver.ResponseStreamingError)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.025, 2.0  # seconds
+_USER: Final = re.compile(r"(?<=//)[^/?#]*@")
 _REGION: Final = re.compile(r"[a-z0-9-]{1,63}")
 # https://boto3.amazonaws.com/v1/documentation/api/latest/guide/configuration.html
 _FILES: Final = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
@@ -287,10 +288,12 @@ def take_options(parsed: StorageURL) -> dict[str, Any]:
 
 
 def place_of(client: object, region: str | None, endpoint_url: str | None) -> str:
-    """Return the query of a URL that says where a service is."""
+    """Return the query of a URL that says where a service is, without secrets."""
     if client is not None:
         inner = client.meta.client if isinstance(client, ServiceResource) else client
         endpoint_url = getattr(getattr(inner, "meta", None), "endpoint_url", None)
+        if isinstance(endpoint_url, str):
+            endpoint_url = _USER.sub("", endpoint_url)
     return f"?endpoint_url={endpoint_url}" if endpoint_url else f"?region={region}" if region else ""
 
 

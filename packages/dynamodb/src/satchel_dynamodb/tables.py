@@ -42,7 +42,10 @@ async def ready(aws: AWS, table: str, where: str, *, create: bool) -> None:
             if answer["Table"]["TableStatus"] != "CREATING":
                 break
         await asyncio.sleep(0.05)
-    if {name: answer["Table"][name] for name in _KEYS} != _KEYS:
+    found = answer["Table"]
+    # What is defined beside it is for indexes of somebody else's.
+    defined = [each for each in found["AttributeDefinitions"] if each in _KEYS["AttributeDefinitions"]]
+    if {"KeySchema": found["KeySchema"], "AttributeDefinitions": defined} != _KEYS:
         raise ConfigurationError(f"{where} has another key than the string session_key")
     if create:
         attribute = await _expiry(aws, table) or await _switch_on_expiry(aws, table)

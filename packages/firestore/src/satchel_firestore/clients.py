@@ -79,7 +79,7 @@ def place(url: str, collection: str | None, given: Any) -> tuple[Place, Any]:
     if emulator is not None and endpoint is not None:
         raise ConfigurationError("a Firestore URL has an emulator or an endpoint, not both")
     if endpoint is None:
-        emulator = os.environ.get("FIRESTORE_EMULATOR_HOST") if emulator is None else emulator
+        emulator = os.environ.get("FIRESTORE_EMULATOR_HOST") or None if emulator is None else emulator
     found = Place(
         project=parsed.host or os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("GCLOUD_PROJECT"),
         database=_checked("database", parsed.take("database", str) or "(default)", _DATABASE),

@@ -43,6 +43,11 @@ class Keys:
         shards = [f"{shard:0{self._digits}x}/" for shard in range(self._shards)] if self._digits else [""]
         return [f"{self._prefix}{shard}{end}" for shard in shards]
 
+    def pattern(self, prefix: str) -> str:
+        """Return the same as one pattern for a policy, with a `?` for each digit of a shard."""
+        shard = f"{'?' * self._digits}/" if self._digits else ""
+        return f"{literal(self._prefix)}{shard}{quoted(prefix)}*"
+
     def name(self, key: str) -> str | None:
         """Return the name that a key was made from, or None if only its object knows."""
         end = key[len(self._prefix) + (self._digits + 1 if self._digits else 0) :]
@@ -52,6 +57,14 @@ class Keys:
 def quoted(name: str) -> str:
     """Return a name in ASCII without slashes, each character by itself, so that a start of a name is one of this."""
     return quote(name, safe=":%@")
+
+
+def literal(prefix: str) -> str:
+    """Return a prefix for a pattern of a policy, where a star would stand for anything.
+
+    See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html.
+    """
+    return prefix.replace("*", "${*}")
 
 
 def unquoted(text: str) -> str:

@@ -69,9 +69,11 @@ class Objects:
         """Remove an object, and return whether the condition holds."""
         return await self._change("delete_object", key, condition) is not None
 
-    async def pages(self, start: str, size: int) -> AsyncGenerator[list[str], None]:
-        """List the keys with a start, so many at a time."""
+    async def pages(self, start: str, size: int, after: str = "") -> AsyncGenerator[list[str], None]:
+        """List the keys with a start, so many at a time, from behind one on."""
         request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": start, "MaxKeys": size}
+        if after:
+            request["StartAfter"] = after
         while True:
             answer = await self._aws.call("list_objects_v2", **request, reads=True)
             yield [item["Key"] for item in answer.get("Contents", [])]

@@ -1,9 +1,11 @@
 """Sessions in S3, or what speaks its protocol: an object per session, changed only if its ETag is the expected one."""
 
+import asyncio
 import logging
 import re
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self, Unpack
@@ -25,11 +27,12 @@ from satchel import (
 )
 from satchel.aws import AWS, code_of, place_of, take_options, translate
 from satchel.clock import now
+from satchel.keys import show
 from satchel.settling import together
 from satchel.storage import V
-from satchel_s3.keys import Keys, quoted, unquoted
+from satchel_s3.keys import Keys, literal, quoted, unquoted
 from satchel_s3.objects import Condition, Objects, etag_of
-from satchel_s3.schema import policy
+from satchel_s3.schema import MAX_RULES, policy
 
 logger = logging.getLogger("satchel")
 
@@ -38,7 +41,9 @@ _PREFIX: Final = re.compile(r"[A-Za-z0-9!_.*'()/=:@-]{0,256}")
 _SHARDS: Final = (1, 16, 256, 4096)
 # A bare ETag, when the record ends, and the digest of the payload, whose ETag a touch changes.
 _VERSION: Final = re.compile(r"(?P<etag>[\w-]+)\.(?P<end>[0-9]*)\.[0-9a-f]{64}", re.ASCII)
+_PROBE: Final = ".satchel-"
 _LISTED_AT_ONCE, _LOOKED_AT_ONCE = 1000, 200  # a page has to be done within the timeout
+_PURGED_AT_ONCE: Final = 64  # and so many within half of it
 
 
 class S3Storage(EncodedStorage[V]):
@@ -95,6 +100,7 @@ class S3Storage(EncodedStorage[V]):
         self._bucket = bucket
         self._root = prefix
         self._keys = Keys(prefix, shards)
+        self._purged_to = ""
         style = "auto" if endpoint_url is None else "path"  # a name below that of a server of one's own is seldom known
         aws = AWS(
             "s3",
@@ -182,23 +188,45 @@ class S3Storage(EncodedStorage[V]):
         return False
 
     async def purge(self) -> int:
-        """HEAD every object, and DELETE with If-Match what has ended; where that is ignored, a lifecycle rule may."""
+        """HEAD every object, and DELETE with If-Match what has ended; where that is ignored, a lifecycle rule may.
+
+        What half of the timeout is not enough for is left to the next call, which goes on where this one stopped.
+        """
         count = 0
-        if self.capabilities.conditional_delete:
-            async for keys in self._pages(self._prefix, _LOOKED_AT_ONCE):
-                heads = await together(self._objects.head(key) for key in keys)
-                found = zip(keys, heads, strict=True)
-                ended = {key: etag_of(head) for key, head in found if self._has_ended(head)}
-                count += sum(
-                    await together(self._objects.delete(key, {"IfMatch": etag}) for key, etag in ended.items())
-                )
+        if not self.capabilities.conditional_delete:
+            return count
+        clock, start = asyncio.get_running_loop().time, self._purged_to
+        late = clock() + self.timeout.total_seconds() / 2
+        async with aclosing(self._walk(start)) as walk:
+            async for keys, end in walk:
+                count += sum(await together(self._remove_ended(key) for key in keys))
+                self._purged_to = end
+                if clock() > late:
+                    if not start:
+                        logger.warning(
+                            "%s is too large for one purge_expired(): the next goes on from here", self.where
+                        )
+                    return count
+        self._purged_to = ""
         return count
 
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
         """LIST, and with a ttl HEAD of each object, as only that tells when it ends."""
-        async for keys in self._pages(prefix, _LISTED_AT_ONCE if self.ttl is None else _LOOKED_AT_ONCE):
-            names = await together(self._name_of(key) for key in keys)
-            yield [name for name in names if name is not None and name.startswith(prefix)]
+        damaged: list[str] = []
+
+        async def name_of(key: str) -> str | None:
+            try:
+                return await self._name_of(key, prefix)
+            except CorruptValueError:
+                damaged.append(key)
+                return None
+
+        for start in self._keys.starts(prefix):
+            async for keys in self._objects.pages(start, _LISTED_AT_ONCE if self.ttl is None else _LOOKED_AT_ONCE):
+                yield [name for name in await together(name_of(key) for key in keys) if name is not None]
+        if damaged:  # said at the end, so that they keep nobody from the others
+            more = f" and {len(damaged) - 1} more" if damaged[1:] else ""
+            raise CorruptValueError(f"{self.where} has objects whose end is no number: {show(min(damaged))}{more}")
 
     def translate(self, error: Exception) -> StorageError | None:
         """Say what an error of boto3's means, or the code of one that the server answered with."""
@@ -214,12 +242,23 @@ class S3Storage(EncodedStorage[V]):
         return translate(error, self.where)
 
     def schema(self) -> str:
-        """Return the policy for a user that may do what the storage does, and the rule that removes what has ended."""
-        return policy(self._bucket, self._root, self.ttl)
+        """Return the policy for a user that may do what the storage does, and the rules that remove what has ended.
+
+        Raises:
+            ConfigurationError: it has a ttl, and more shards than a bucket takes rules.
+        """
+        starts = self._keys.starts(self._prefix)
+        if self.ttl is not None and len(starts) > MAX_RULES:
+            raise ConfigurationError(
+                f"{self.where} has {len(starts)} shards, and a bucket takes {MAX_RULES} lifecycle rules: call "
+                "purge_expired(), and leave the ttl out to see the policy"
+            )
+        patterns = [self._keys.pattern(self._prefix), f"{literal(self._root)}{_PROBE}*"]
+        return policy(self._bucket, patterns, starts, self.ttl)
 
     async def _try_conditions(self) -> None:
         """Take back what is declared of versions if the server does not heed the conditions that they need."""
-        writes, deletes = await self._objects.heeded(f"{self._root}.satchel-{secrets.token_hex(8)}")
+        writes, deletes = await self._objects.heeded(f"{self._root}{_PROBE}{secrets.token_hex(8)}")
         if not writes:
             logger.warning("%s ignores conditions: of two processes that change one session, the last wins", self.where)
         elif not deletes:
@@ -250,15 +289,16 @@ class S3Storage(EncodedStorage[V]):
         return {"IfMatch": found.etag}
 
     async def _read(self, name: str) -> "_Found | None":
-        answer = await self._objects.get(self._keys.key(name))
+        key = self._keys.key(name)
+        answer = await self._objects.get(key)
         if answer is None:
             return None
         payload, head = answer
-        end = self._end(head)
+        end = self._end(key, head)
         if end is not None:
             payload, _, tail = payload.rpartition(b"\n")
             if tail != b"%d" % end:
-                raise CorruptValueError(f"{self.where} holds an object whose last line is not when it ends")
+                raise CorruptValueError(f"{self.where} holds {show(key)}, whose last line is not when it ends")
         return _Found(payload, etag_of(head), end)
 
     async def _write(self, name: str, payload: Payload, condition: Condition) -> "_Found | None":
@@ -274,31 +314,45 @@ class S3Storage(EncodedStorage[V]):
         etag = await self._objects.put(key, body, condition, ContentType=kind, Metadata=metadata)
         return None if etag is None else _Found(payload, etag, end)
 
-    async def _pages(self, prefix: str, size: int) -> AsyncGenerator[list[str], None]:
-        """List the keys of names with a prefix, and maybe some more."""
-        for start in self._keys.starts(prefix):
-            async for keys in self._objects.pages(start, size):
-                yield keys
+    async def _walk(self, after: str) -> AsyncGenerator[tuple[list[str], str], None]:
+        """List all keys from behind one on, a few at a time, each time with what a later walk may go on behind."""
+        for start in self._keys.starts(self._prefix):
+            if start > after or after.startswith(start):
+                async for keys in self._objects.pages(start, _LISTED_AT_ONCE, after):
+                    for first in range(0, len(keys) or 1, _PURGED_AT_ONCE):
+                        some = keys[first : first + _PURGED_AT_ONCE]
+                        yield some, some[-1] if some else max(start, after)
 
-    async def _name_of(self, key: str) -> str | None:
-        """Return the name that an object is stored under, or None if it has ended, or is not ours."""
-        name = self._keys.name(key)
+    async def _remove_ended(self, key: str) -> bool:
+        """Remove an object if it has ended, and return whether it was removed; one that is damaged stays."""
+        head = await self._objects.head(key)
+        try:
+            ended = self._has_ended(key, head)
+        except CorruptValueError:
+            return False
+        return ended and await self._objects.delete(key, {"IfMatch": etag_of(head)})
+
+    async def _name_of(self, key: str, prefix: str) -> str | None:
+        """Return the name that an object is stored under, or None if it has ended, or is none of those looked for."""
+        name, head = self._keys.name(key), None
         if name is None or self.ttl is not None:
             head = await self._objects.head(key)
-            if head is None or self._has_ended(head):
+            if head is None:
                 return None
             name = name or unquoted(head["Metadata"].get("name", ""))
-        return name if self._keys.key(name) == key else None
+        if self._keys.key(name) != key or not name.startswith(prefix) or self._has_ended(key, head):
+            return None
+        return name
 
-    def _end(self, head: Mapping[str, Any]) -> int | None:
+    def _end(self, key: str, head: Mapping[str, Any]) -> int | None:
         """Return when an object ends, in milliseconds since 1970, or None if it does not."""
         end = head.get("Metadata", {}).get("expires-at")
         if end is not None and not (end.isascii() and end.isdigit()):
-            raise CorruptValueError(f"{self.where} holds an object whose end is no number")
+            raise CorruptValueError(f"{self.where} holds {show(key)}, whose end is no number")
         return None if end is None else int(end)
 
-    def _has_ended(self, head: Mapping[str, Any] | None) -> bool:
-        end = None if head is None else self._end(head)
+    def _has_ended(self, key: str, head: Mapping[str, Any] | None) -> bool:
+        end = None if head is None else self._end(key, head)
         return end is not None and end <= now()
 
     def _version(self, found: "_Found") -> str:
