@@ -539,10 +539,10 @@ async def test_temporary_files_never_count_and_old_ones_are_removed(
 
 async def test_the_url_names_a_relative_or_an_absolute_folder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parent)
-    for url in ("file:///a%20b?fsync=false&threads=2&ttl=1h", f"file:///{path}"):
+    for url in ("file:///a%20b?fsync=false&threads=2&ttl=1h", "file:///bots@home%231", f"file:///{path}"):
         async with open_storage(url) as storage:
             await storage.write("chat:1", 1)
-    assert sorted(each.name for each in path.parent.iterdir()) == ["a b", "sessions"]
+    assert sorted(each.name for each in path.parent.iterdir()) == ["a b", "bots@home#1", "sessions"]
 
 
 async def test_a_relative_path_stays_the_same_folder_when_the_process_moves(
@@ -562,6 +562,8 @@ async def test_a_relative_path_stays_the_same_folder_when_the_process_moves(
     ("file://", "file:///relative/folder or file:////absolute/folder"),
     ("file:///", "file:///relative/folder or file:////absolute/folder"),
     ("file:sessions", "starts with its scheme"),
+    ("file:///my#sessions", "write '#' as %23"),
+    ("file:///sessions?namespace=a&namespace=b", "has option namespace more than once"),
     ("file:///sessions?mode=ro", "no option mode"),
     ("file:///sessions?fsync=perhaps", "fsync is not true or false"),
     ("file:///sessions?threads=many", "threads is not an integer"),
