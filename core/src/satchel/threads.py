@@ -2,12 +2,27 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from satchel.errors import ConfigurationError
 
 T = TypeVar("T")
+
+
+class Call:
+    """What work in a thread is told about the call that it is done for; an `Event` takes much longer to make.
+
+    Attributes:
+        given_up: nobody waits for it any more.
+    """
+
+    given_up = False
+
+    def check(self) -> None:
+        """Raise `TimeoutError` if it was given up."""
+        if self.given_up:
+            raise TimeoutError
 
 
 class Threads:
@@ -28,6 +43,19 @@ class Threads:
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
         """Await what `work` returns. If the waiting is cancelled, the work, once begun, goes on to its end."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    async def call(self, work: Callable[..., T], *arguments: object) -> T:
+        """Await what `work` returns, which is given a `Call` first, to see whether it is still waited for."""
+        call = Call()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, call, *arguments)
+        except asyncio.CancelledError:
+            call.given_up = True
+            raise
+
+    def start(self, work: Callable[..., T], *arguments: object) -> Future[T]:
+        """Have `work` done in its turn, whether or not anybody waits for it."""
+        return self._pool.submit(work, *arguments)
 
     def close(self) -> None:
         """Let the threads end as soon as they are idle; wait for none of them."""

@@ -1,13 +1,15 @@
 """Sessions in one SQLite file: a row per session, shared by any number of processes of one machine."""
 
+import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Final, Literal, Self, Unpack
+from typing import Any, Final, Literal, Self, TypeVar, Unpack
 
 from satchel import (
     ANY,
@@ -27,6 +29,9 @@ from satchel import (
 from satchel.clock import now
 from satchel.keys import after
 from satchel.storage import V
+from satchel.threads import Call
+
+T = TypeVar("T")
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS satchel_sessions (
@@ -36,6 +41,7 @@ CREATE TABLE IF NOT EXISTS satchel_sessions (
 );
 CREATE INDEX IF NOT EXISTS satchel_sessions_expires_at ON satchel_sessions (expires_at) WHERE expires_at IS NOT NULL;
 """
+_FIND: Final = "SELECT name FROM sqlite_master WHERE tbl_name = 'satchel_sessions' AND type IN ('table', 'index')"
 _ALIVE: Final = "(expires_at IS NULL OR expires_at > :now)"
 _GET: Final = f"SELECT payload FROM satchel_sessions WHERE key = :key AND {_ALIVE}"
 _PUT: Final = """
@@ -50,11 +56,18 @@ WHERE key = :key AND version_of(payload) = :expected AND {_ALIVE}
 _DROP: Final = "DELETE FROM satchel_sessions WHERE key = :key"
 _DROP_EXPECTED: Final = f"{_DROP} AND version_of(payload) = :expected AND {_ALIVE}"
 _RENEW: Final = f"UPDATE satchel_sessions SET expires_at = :expires_at WHERE key = :key AND {_ALIVE}"
-_PURGE: Final = "DELETE FROM satchel_sessions WHERE expires_at <= :now"
+_PURGE: Final = """
+DELETE FROM satchel_sessions
+WHERE rowid IN (SELECT rowid FROM satchel_sessions WHERE expires_at <= :now LIMIT :most)
+"""
 _PAGE: Final = f"""
 SELECT key FROM satchel_sessions WHERE key >= :start AND key < :end AND {_ALIVE} ORDER BY key LIMIT 500
 """
+_PURGED: Final = 1000  # rows that one statement of a purge removes
+_PURGED_BESIDE: Final = 100  # and one that rides along with a write: a batch apart, a write leaves one row to remove
 _PURGE_EVERY: Final = 60.0  # seconds between two purges that ride along with a write
+_LOOK_EVERY: Final = 1.0  # seconds between two looks whether the file is still the one that is open
+_NAP: Final = 0.025  # seconds at most until a lock that others hold is tried again
 
 
 class _MismatchError(Exception):
@@ -102,7 +115,8 @@ class SQLiteStorage(EncodedStorage[V]):
         self._synchronous = synchronous
         self._thread = Threads(1, "satchel-sqlite")
         self._database: sqlite3.Connection | None = None
-        self._purged = time.monotonic()
+        self._file: tuple[int, int] | None = None  # which one is open
+        self._looked = self._purged = time.monotonic()
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -116,23 +130,28 @@ class SQLiteStorage(EncodedStorage[V]):
 
     async def open(self) -> None:
         """Open the file, and create the table."""
-        await self._thread.run(self._connect)
+        await self._thread.call(self._connect)
 
     async def close(self) -> None:
-        """Close the file and end the thread."""
+        """Close the file and end the thread, after what it is at, and whether or not that is in time."""
+        closed = self._thread.start(self._disconnect)
         try:
-            await self._thread.run(self._disconnect)
+            # In less than the time there is: once that is over, it can only be said that the storage is closed.
+            async with asyncio.timeout(0.9 * self.timeout.total_seconds()):
+                await self._thread.run(closed.result)
+        except TimeoutError:
+            raise StorageUnavailableError(f"{self.where} is busy; it will be closed as soon as it is not") from None
         finally:
             self._thread.close()
 
     async def get(self, name: str) -> Payload | None:
         """Select one row."""
-        return await self._thread.run(self._row, name)
+        return await self._thread.call(self._row, name)
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
         """Upsert, insert or update one row."""
         statement = _PUT if expected is ANY else _CREATE if expected is None else _REPLACE
-        count = await self._thread.run(self._write, statement, self._of(name, self._column(payload), expected))
+        count = await self._thread.call(self._write, statement, self._of(name, self._column(payload), expected))
         if expected is ANY:
             return ""  # nobody asks for the version, and a digest of a large session takes longer than the rest
         return self.version_of(payload) if count else None
@@ -140,39 +159,46 @@ class SQLiteStorage(EncodedStorage[V]):
     async def drop(self, name: str, expected: Expected = ANY) -> bool:
         """Delete one row."""
         statement = _DROP if expected is ANY else _DROP_EXPECTED
-        count = await self._thread.run(self._write, statement, self._of(name, None, expected))
+        count = await self._thread.call(self._write, statement, self._of(name, None, expected))
         return expected is ANY or count == 1
 
     async def renew(self, name: str) -> bool:
         """Set a new end."""
-        return await self._thread.run(self._write, _RENEW, self._of(name)) == 1
+        return await self._thread.call(self._write, _RENEW, self._of(name)) == 1
 
     async def purge(self) -> int:
-        """Delete the rows that have ended."""
-        return await self._thread.run(self._write, _PURGE, self._of(""))
+        """Delete the rows that have ended, a thousand at a time."""
+        count = 0
+        while True:
+            removed = await self._thread.call(self._write, _PURGE, self._of("") | {"most": _PURGED})
+            count += removed
+            if removed < _PURGED:
+                return count
 
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
         """Select 500 names at a time, in order."""
         start, end = prefix, after(prefix)
-        while page := await self._thread.run(self._page, {"start": start, "end": end, "now": now()}):
+        while page := await self._thread.call(self._page, {"start": start, "end": end, "now": now()}):
             yield page
             start = page[-1] + "\x01"  # names have no control characters, so nothing is between
 
     async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
         """Select the rows in one transaction."""
-        return await self._thread.run(self._rows, names)
+        return await self._thread.call(self._rows, names)
 
     async def put_many(self, payloads: Mapping[str, Payload]) -> None:
         """Upsert the rows in one transaction."""
-        await self._thread.run(self._write_all, _PUT, [self._of(name, self._column(p)) for name, p in payloads.items()])
+        await self._thread.call(
+            self._write_all, _PUT, [self._of(name, self._column(p)) for name, p in payloads.items()]
+        )
 
     async def drop_many(self, names: Sequence[str]) -> None:
         """Delete the rows in one transaction."""
-        await self._thread.run(self._write_all, _DROP, [self._of(name) for name in names])
+        await self._thread.call(self._write_all, _DROP, [self._of(name) for name in names])
 
     async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
         """Insert, update and delete the rows in one transaction."""
-        if not await self._thread.run(self._write_records, changes):
+        if not await self._thread.call(self._write_records, changes):
             return None
         return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
 
@@ -182,9 +208,14 @@ class SQLiteStorage(EncodedStorage[V]):
 
     def translate(self, error: Exception) -> StorageError | None:
         """Say what an SQLite result code means (https://sqlite.org/rescode.html)."""
+        if isinstance(error, TimeoutError):
+            return StorageUnavailableError(f"{self.where} was locked by another process, or slow, for too long")
+        if isinstance(error, FileNotFoundError):
+            hint = "make the storage anew in all processes"
+            return StorageUnavailableError(f"{self.where} was removed or replaced while it was open; {hint}")
         if not isinstance(error, sqlite3.Error):
             return None
-        match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:  # the low byte is the primary code
+        match _code(error):
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 return StorageUnavailableError(f"{self.where} was locked by another process for too long")
             case sqlite3.SQLITE_FULL:
@@ -206,59 +237,83 @@ class SQLiteStorage(EncodedStorage[V]):
 
     # In the thread.
 
-    def _connect(self) -> None:
+    def _connect(self, call: Call) -> None:
         if self._database is not None:
             return
         if not self._path.parent.is_dir():
             raise ConfigurationError(f"{self.where} cannot be opened: folder {self._path.parent} does not exist")
         if not self.create and not self._path.exists():
             raise ConfigurationError(f"{self.where} does not exist, and create=False")
-        database = sqlite3.connect(self._path, timeout=self.timeout.total_seconds(), isolation_level=None)
+        # No timeout, as what waits inside SQLite does not hear that it was given up: `_insist` does the waiting.
+        database = sqlite3.connect(self._path, timeout=0, isolation_level=None)
         try:
-            self._prepare(database)
+            self._prepare(database, call)
+            self._file = self._identity()
         except BaseException:
             database.close()
             raise
         self._database = database
 
-    def _prepare(self, database: sqlite3.Connection) -> None:
+    def _prepare(self, database: sqlite3.Connection, call: Call) -> None:
         database.create_function("version_of", 1, lambda value: self.version_of(_bytes(value)), deterministic=True)
-        _use_wal(database, time.monotonic() + self.timeout.total_seconds())
-        database.execute(f"PRAGMA synchronous = {self._synchronous}")
-        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'satchel_sessions_expires_at'").fetchone():
-            if not self.create:
-                raise ConfigurationError(f"{self.where} has no table satchel_sessions, and create=False")
-            database.executescript(_SCHEMA)
+        execute = partial(self._insist, call, database.execute)
+        parts = {name for (name,) in execute(_FIND)}
+        if "satchel_sessions" not in parts and not self.create:  # before anything changes: it may be a stranger's
+            raise ConfigurationError(f"{self.where} has no table satchel_sessions, and create=False")
+        execute("PRAGMA journal_mode = WAL")  # readers and one writer work side by side
+        execute(f"PRAGMA synchronous = {self._synchronous}")
+        if self.create and "satchel_sessions_expires_at" not in parts:
+            self._insist(call, database.executescript, _SCHEMA)
 
     def _disconnect(self) -> None:
         if self._database is not None:
             self._database.close()
             self._database = None
 
-    def _row(self, name: str) -> Payload | None:
-        row = self._connected.execute(_GET, self._of(name)).fetchone()
+    def _insist(self, call: Call, work: Callable[..., T], *arguments: object) -> T:
+        """Do what fails while others have the file locked, again and again, until nobody waits for it any more."""
+        nap, deadline = 0.001, 0.0
+        while True:
+            try:
+                return work(*arguments)
+            except sqlite3.OperationalError as error:
+                deadline = deadline or time.monotonic() + self.timeout.total_seconds()
+                if _code(error) != sqlite3.SQLITE_BUSY or call.given_up or time.monotonic() > deadline:
+                    raise
+                time.sleep(nap)
+                nap = min(2 * nap, _NAP)
+
+    def _row(self, call: Call, name: str) -> Payload | None:
+        row = self._insist(call, self._connected.execute, _GET, self._of(name)).fetchone()
         return None if row is None else _bytes(row[0])
 
-    def _rows(self, names: Sequence[str]) -> dict[str, Payload]:
-        with self._transaction("BEGIN"):  # so that all are as they were at one time
-            return {name: payload for name in names if (payload := self._row(name)) is not None}
+    def _rows(self, call: Call, names: Sequence[str]) -> dict[str, Payload]:
+        with self._transaction(call, "BEGIN"):  # so that all are as they were at one time
+            return {name: payload for name in names if (payload := self._row(call, name)) is not None}
 
-    def _page(self, bounds: dict[str, Any]) -> list[str]:
-        return [key for (key,) in self._connected.execute(_PAGE, bounds)]
+    def _page(self, call: Call, bounds: dict[str, Any]) -> list[str]:
+        return [key for (key,) in self._insist(call, self._connected.execute, _PAGE, bounds)]
 
-    def _write(self, statement: str, row: dict[str, Any]) -> int:
-        count = self._connected.execute(statement, row).rowcount
-        if self.ttl is not None and time.monotonic() - self._purged > _PURGE_EVERY:
-            self._purged = time.monotonic()
-            self._connected.execute(_PURGE, self._of(""))
+    def _write(self, call: Call, statement: str, row: dict[str, Any]) -> int:
+        call.check()
+        try:
+            count = self._connected.execute(statement, row).rowcount
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY:
+                raise
+            with self._transaction(call) as cursor:
+                count = cursor.execute(statement, row).rowcount
+        self._purge_some()
         return count
 
-    def _write_all(self, statement: str, rows: list[dict[str, Any]]) -> None:
-        with self._transaction() as cursor:
+    def _write_all(self, call: Call, statement: str, rows: list[dict[str, Any]]) -> None:
+        with self._transaction(call) as cursor:
             cursor.executemany(statement, rows)
+        self._purge_some()
 
-    def _write_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> bool:
-        with suppress(_MismatchError), self._transaction() as cursor:
+    def _write_records(self, call: Call, changes: Mapping[str, tuple[Payload | None, str | None]]) -> bool:
+        done = False
+        with suppress(_MismatchError), self._transaction(call) as cursor:
             for name, (payload, expected) in changes.items():
                 column = None if payload is None else self._column(payload)
                 row = self._of(name, column, expected)
@@ -269,25 +324,48 @@ class SQLiteStorage(EncodedStorage[V]):
                     statement = _DROP_EXPECTED if payload is None else _CREATE if expected is None else _REPLACE
                     if not cursor.execute(statement, row).rowcount:
                         raise _MismatchError
-            return True
-        return False
+            done = True
+        if done:
+            self._purge_some()
+        return done
 
     @contextmanager
-    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Cursor]:
-        with closing(self._connected.cursor()) as cursor:
-            cursor.execute(begin)
+    def _transaction(self, call: Call, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Cursor]:
+        database = self._connected
+        with closing(database.cursor()) as cursor:
+            self._insist(call, cursor.execute, begin)
             try:
+                call.check()  # under the lock, so that what was given up never comes after what is newer
                 yield cursor
-                cursor.execute("COMMIT")
+                self._insist(call, cursor.execute, "COMMIT")
             except BaseException:
-                cursor.execute("ROLLBACK")
+                if database.in_transaction:  # after some errors SQLite has taken it back (sqlite.org/lang_transaction)
+                    cursor.execute("ROLLBACK")
                 raise
+
+    def _purge_some(self) -> None:
+        """Once a minute, delete some rows that have ended; wait for nobody."""
+        before, at = self._purged, time.monotonic()
+        if self.ttl is not None and at - before > _PURGE_EVERY:
+            self._purged = at
+            with suppress(sqlite3.Error):  # the write has been made; purge_expired() says what is wrong
+                row = self._of("") | {"most": _PURGED_BESIDE}
+                if self._connected.execute(_PURGE, row).rowcount == _PURGED_BESIDE:
+                    self._purged = before  # there are more: the next write goes on
 
     @property
     def _connected(self) -> sqlite3.Connection:
         if self._database is None:
             raise StorageClosedError(f"{self!r} is closed")
+        if time.monotonic() - self._looked > _LOOK_EVERY:
+            if self._identity() != self._file:
+                raise FileNotFoundError
+            self._looked = time.monotonic()
         return self._database
+
+    def _identity(self) -> tuple[int, int]:
+        found = self._path.stat()
+        return found.st_dev, found.st_ino
 
     def _of(self, name: str, column: str | bytes | None = None, expected: Expected = ANY) -> dict[str, Any]:
         """Return the parameters of a statement about one row."""
@@ -299,17 +377,8 @@ class SQLiteStorage(EncodedStorage[V]):
         return payload.decode() if self.codec.is_text else payload
 
 
-def _use_wal(database: sqlite3.Connection, deadline: float) -> None:
-    """Let readers and one writer work side by side. Of processes that switch at once, some find the file locked."""
-    while True:
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)
-        else:
-            return
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the low byte is the primary code
 
 
 def _bytes(column: str | bytes) -> Payload:
