@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,21 @@ from pathlib import Path
 import pytest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+PROGRAM = [sys.executable, "-c", "from satchel.cli import main; main()"]
+INTERRUPTED_TWICE = """
+import asyncio, os, signal
+from satchel import MemoryStorage
+from satchel.cli.chat import chat
+
+class Storage(MemoryStorage):
+    async def aclose(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(0)
+        await super().aclose()
+        print("closed")
+
+chat(Storage(), "you")
+"""
 
 
 @pytest.fixture
@@ -20,7 +36,7 @@ def satchel(tmp_path: Path) -> Run:
 
     def run(*arguments: str, text: str | bytes = "") -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-c", "from satchel.cli import main; main()", *arguments],
+            [*PROGRAM, *arguments],
             input=text.encode() if isinstance(text, str) else text,
             capture_output=True,
             env=environment,
@@ -90,7 +106,7 @@ def test_what_cannot_work_is_said_in_one_line(satchel: Run, arguments: list[str]
 def test_a_person_at_a_terminal_gets_a_prompt(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     chat = subprocess.Popen(
-        [sys.executable, "-c", "from satchel.cli import main; main()", "chat", "memory://"],
+        [*PROGRAM, "chat", "memory://"],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -108,6 +124,50 @@ def test_a_person_at_a_terminal_gets_a_prompt(tmp_path: Path) -> None:
     assert b"1 message so far." in shown
 
 
+def test_a_chat_that_is_interrupted_twice_closes_its_storage() -> None:
+    chat = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED_TWICE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert chat.stdin is not None
+    assert chat.stdout is not None
+    chat.stdin.write("hi\n")
+    chat.stdin.flush()
+    assert "1 message so far." in chat.stdout.readline()
+    chat.send_signal(signal.SIGINT)
+    chat.wait(60)
+    out, err = chat.communicate()
+    assert out == "closed\n"
+    assert "never awaited" not in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("arguments", [["keys"], ["get", "chat:1"], ["export"], ["chat"], ["--help"]])
+def test_a_full_disk_is_said_in_one_line(tmp_path: Path, satchel: Run, arguments: list[str]) -> None:
+    done = _printing_to("> /dev/full", tmp_path, satchel, arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("satchel: input or output failed: No space left on device\n")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["keys"], ["get", "chat:1"], ["export"], ["chat"], ["--help"]])
+def test_standard_output_that_is_closed_is_said_in_one_line(tmp_path: Path, satchel: Run, arguments: list[str]) -> None:
+    done = _printing_to(">&-", tmp_path, satchel, arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("satchel: input or output failed: Bad file descriptor\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_what_prints_nothing_needs_no_standard_streams(tmp_path: Path, satchel: Run) -> None:
+    db = f"sqlite:///{tmp_path / 'bot.db'}"
+    assert _shell(">&- 2>&- <&-", "set", db, "chat:1", "1").returncode == 0
+    assert satchel("get", db, "chat:1").stdout == "1\n"
+    assert _shell("<&-", "delete", db, "chat:1").stderr.endswith("Nobody is here to ask: say --yes\n")
+
+
 def test_the_schema_is_printed_without_connecting(satchel: Run, tmp_path: Path) -> None:
     done = satchel("schema", f"sqlite:///{tmp_path / 'bot.db'}")
     assert done.stdout.startswith("CREATE TABLE IF NOT EXISTS satchel_sessions")
@@ -120,6 +180,24 @@ def test_help_and_version(satchel: Run) -> None:
     assert "/reset" in satchel("chat", "--help").stdout
     assert satchel("--version").stdout.startswith("satchel 0.")
     assert satchel("nonsense").returncode == 2
+
+
+def _printing_to(
+    redirection: str, tmp_path: Path, satchel: Run, arguments: list[str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command, on a storage with a record if it takes one."""
+    db = f"sqlite:///{tmp_path / 'bot.db'}"
+    command, *rest = arguments
+    if command != "--help":
+        satchel("set", db, "chat:1", "1")
+        rest = [db, *rest]
+    return _shell(redirection, command, *rest)
+
+
+def _shell(redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `satchel` as a shell does, with its streams elsewhere."""
+    program = ["sh", "-c", f'exec "$@" {redirection}', "sh", *PROGRAM, *arguments]
+    return subprocess.run(program, input="hi\n", capture_output=True, text=True, check=False)
 
 
 def _read(terminal: int) -> bytes:

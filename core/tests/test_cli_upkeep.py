@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,11 @@ from typer.testing import CliRunner
 
 from recording import Plain
 from satchel import JSON, MemoryStorage
+from satchel.blocking import open_storage as open_blocking
 from satchel.cli.app import app
+from satchel.codecs import Codec
 from satchel.encryption import generate_key
+from satchel.wrappers import ReadOnly
 from satchel_sqlite import SQLiteStorage
 
 
@@ -86,6 +90,29 @@ def test_a_value_that_is_no_json_is_refused_before_anything_is_opened(db: str, v
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("satchel: the value is ")
     assert not Path(db.removeprefix("sqlite:///")).exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("1e999", "refused: $ is not a finite number"),
+        ('{"a": 1, "b": [{"c": 1, "c": 2}]}', "ambiguous: an object has the name 'c' twice"),
+    ],
+)
+def test_a_value_that_would_not_come_back_is_refused_with_the_reason(db: str, value: str, reason: str) -> None:
+    assert call("set", db, "chat:1", value) == (2, "", f"satchel: the value is {reason}\n")
+
+
+@pytest.mark.parametrize("command", ["get", "set", "export", "import", "migrate"])
+def test_raw_is_only_where_no_value_is_shown_or_made(db: str, command: str) -> None:
+    arguments = {"get": ["chat:1"], "set": ["chat:1", "1"], "migrate": ["--migrations", "test_cli_upkeep:migrations"]}
+    done = call(command, db, *arguments.get(command, []), "--codec", "raw")
+    assert (done.code, done.out) == (2, "")
+    assert "'raw' is not one of" in done.err
+
+
+def test_get_shows_a_value_of_another_codec_as_it_is_stored() -> None:
+    assert call("get", "test_cli_upkeep:dated", "chat:1") == (0, '"2026-05-04"\n', "")
 
 
 def test_set_if_absent_leaves_what_is_there(db: str) -> None:
@@ -211,6 +238,27 @@ def test_lines_go_out_and_come_in_by_files_and_pipes(db: str, other: str, tmp_pa
     assert read(other) == read(db)
 
 
+def test_a_link_is_followed_and_what_is_no_file_is_not_replaced(db: str, tmp_path: Path) -> None:
+    write(db, {"chat:1": 1})
+    (tmp_path / "folder").mkdir()
+    file, link = tmp_path / "folder" / "x.jsonl", tmp_path / "link"
+    link.symlink_to(file)
+    for _ in range(2):  # the first time, what it leads to is not there
+        assert call("export", db, str(link), "--overwrite").code == 0
+        assert link.is_symlink()
+        assert file.read_text() == '{"key":"chat:1","value":1}\n'
+        file.write_text("")
+
+    pipe, circle = tmp_path / "pipe", tmp_path / "circle"
+    os.mkfifo(pipe)
+    circle.symlink_to(circle)
+    for place in (pipe, circle, tmp_path / "folder"):
+        done = call("export", db, str(place), "--overwrite")
+        assert (done.code, done.out) == (2, "")
+        assert "is no regular file, and is not replaced: leave it out, and redirect standard output" in done.err
+    assert pipe.is_fifo()
+
+
 def test_a_broken_line_is_named_and_nothing_is_written(other: str, tmp_path: Path) -> None:
     done = call("import", other, text='{"key":"a","value":1}\n{"key":"b","value":secret}\n')
     assert (done.code, done.out) == (1, "")
@@ -280,6 +328,62 @@ def test_a_storage_without_listing_is_named_by_a_clear_error() -> None:
         assert "cannot list its keys" in done.err
 
 
+async def later() -> MemoryStorage[Any]:
+    return MemoryStorage()
+
+
+async def failing() -> MemoryStorage[Any]:
+    raise LookupError("no token for\nredis://bot:hunter2@host")
+
+
+def blocking() -> Any:
+    return open_blocking("memory://")
+
+
+def dated() -> MemoryStorage[Any]:
+    class Dates(Codec[date]):
+        def encode(self, value: date) -> bytes:
+            return JSON.encode(value.isoformat())
+
+        def decode(self, payload: bytes) -> date:
+            return date.fromisoformat(JSON.decode(payload))
+
+    storage = MemoryStorage[Any](codec=Dates())
+    storage._records["satchel:chat:1"] = (b'"2026-05-04"', None)
+    return storage
+
+
+def test_a_factory_may_be_async() -> None:
+    assert call("keys", "test_cli_upkeep:later") == (0, "", "")
+    assert call("schema", "test_cli_upkeep:later").out == "test_cli_upkeep: there is nothing to set up\n"
+    assert call("doctor", "test_cli_upkeep:later", "--rounds", "1").code == 0
+
+
+@pytest.mark.parametrize(
+    ("factory", "reason"),
+    [
+        ("test_cli_upkeep:failing", "test_cli_upkeep:failing raised LookupError: no token for redis://…"),
+        ("test_cli_upkeep:blocking", "<blocking <MemoryStorage memory://>> is for blocking callers"),
+        ("broken_bot:make", "broken_bot:make cannot be imported: SyntaxError: "),
+        ("raising_bot:make", "raising_bot:make cannot be imported: ValueError: early"),
+    ],
+)
+def test_a_factory_that_makes_no_storage_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factory: str, reason: str
+) -> None:
+    (tmp_path / "broken_bot.py").write_text("def make(:\n")
+    (tmp_path / "raising_bot.py").write_text("raise ValueError('early')\n")
+    monkeypatch.chdir(tmp_path)
+    for command in (["keys"], ["schema"], ["doctor"], ["export"], ["erase", "--user", "7"]):
+        done = call(command[0], factory, *command[1:])
+        assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+        assert done.err.startswith(f"satchel: {reason}")
+
+
+def test_a_url_without_its_slashes_is_shown_how_it_is_written() -> None:
+    assert call("keys", "sqlite:bot.db") == (1, "", "satchel: a URL for sqlite is written sqlite:///…\n")
+
+
 def test_purge_removes_what_has_ended(db: str) -> None:
     write(f"{db}?ttl=1ms", {"chat:1": 1, "chat:2": 1})
     write(db, {"chat:3": 1})
@@ -310,6 +414,11 @@ def test_migrate_stores_all_sessions_in_todays_layout(db: str) -> None:
     assert call("migrate", db, "--migrations", "test_cli_upkeep:plain", "--yes").code == 1
 
 
+def test_migrate_asks_only_for_migrations_that_are_there(db: str) -> None:
+    done = call("migrate", db, "--migrations", "nomod:M")
+    assert done == (1, "", "satchel: nomod:M is not there: No module named 'nomod'\n")
+
+
 def test_doctor_tries_everything_and_leaves_nothing(db: str) -> None:
     write(db, {"chat:1": 1})
     done = call("doctor", db, "--rounds", "2")
@@ -331,6 +440,17 @@ def test_doctor_says_why_and_creates_nothing_unless_it_is_to(db: str) -> None:
     assert "does not exist, and create=False" in done.err
     assert not Path(db.removeprefix("sqlite:///")).exists()
     assert call("doctor", db, "--create").code == 0
+
+
+readonly = ReadOnly(MemoryStorage[Any]())
+
+
+def test_doctor_says_that_a_storage_is_read_only(tmp_path: Path) -> None:
+    pytest.importorskip("satchel_file")
+    for storage in ("test_cli_upkeep:readonly", f"grammy+file://{tmp_path}"):
+        done = call("doctor", storage)
+        assert (done.code, done.out) == (1, "")
+        assert done.err.endswith("is read-only, and to try a storage out is to write to it\n")
 
 
 @pytest.mark.parametrize("command", ["keys", "export", "copy", "purge"])

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -48,7 +49,13 @@ def chat(storage: Storage[Any], user: str) -> None:
                 except SatchelError as error:  # this message was not counted; the next one may be
                     typer.echo(f"satchel: {error}", err=True)
         finally:
+            # A second Ctrl-C, as `timeout -s INT` sends one, would keep the storage from being closed.
+            try:
+                handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            except KeyboardInterrupt:  # it is here already
+                handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
             loop.run(storage.aclose())
+            signal.signal(signal.SIGINT, handler)
 
 
 async def answer(sessions: Sessions[Any], storage: Storage[Any], key: str, text: str) -> str:

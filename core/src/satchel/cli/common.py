@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import sys
 from collections.abc import Coroutine, Iterator
@@ -31,7 +32,7 @@ class Code(IntEnum):
 
 CODES: Final = {
     Code.OK: "all is done",
-    Code.FAILED: "a storage failed, or refused",
+    Code.FAILED: "a storage failed, or refused, or the output could not be written",
     Code.USAGE: "wrong usage, or not confirmed; nothing was done",
     Code.PARTLY: "done, but not for every record: some differ, failed or remain",
     Code.OTHERWISE: "the record is not as it has to be: none to get or rename, one where none may be",
@@ -56,12 +57,25 @@ _URL: Final = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s'\"]+", re.IGNORECASE)
 class Discreet(TyperGroup):
     """A group of commands that repeats no URL in its messages: it may hold a password."""
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line, and say in one line that it cannot print."""
+        try:
+            return super().main(*args, **options)
+        except OSError as error:
+            say(_failed(error))
+            sys.exit(Code.FAILED)
+        finally:
+            try:
+                sys.stdout.flush()
+            except OSError:  # Python would try again at its end, and exit with 120
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
     def invoke(self, ctx: Any) -> Any:
         """Find a command, and call it."""
         try:
             return super().invoke(ctx)
         except _UsageError as error:
-            vars(error)["message"] = _URL.sub(r"\1…", vars(error)["message"])
+            vars(error)["message"] = discreet(vars(error)["message"])
             raise
 
 
@@ -73,7 +87,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """End with one line on standard error where Satchel raises, and after Ctrl-C."""
+    """End with one line on standard error where Satchel raises, what is read or written fails, and after Ctrl-C."""
     try:
         yield
     except ConflictError as error:
@@ -82,8 +96,26 @@ def errors_in_one_line() -> Iterator[None]:
         stop(str(error), Code.USAGE)
     except SatchelError as error:
         stop(str(error), Code.FAILED)
+    except BrokenPipeError:
+        raise  # the reader has enough, as `head` does: typer ends without a word
+    except OSError as error:
+        stop(_failed(error), Code.FAILED)
     except KeyboardInterrupt:
         stop("interrupted", Code.INTERRUPTED)
+
+
+def _failed(error: OSError) -> str:
+    return f"{error.filename or 'input or output failed'}: {error.strerror or error}"
+
+
+def raised(error: Exception) -> str:
+    """Return what somebody else's code raised, in one line."""
+    return " ".join([f"{type(error).__name__}:", *discreet(str(error)).split()]).removesuffix(":")
+
+
+def discreet(text: str) -> str:
+    """Return a text with no more than the schemes of its URLs."""
+    return _URL.sub(r"\1…", text)
 
 
 def stop(message: str, code: Code) -> NoReturn:

@@ -9,19 +9,25 @@ from typing import Annotated, Any
 import typer
 
 from satchel.adapter import EncodedStorage
-from satchel.cli.common import Code, Json, Storage, dump, errors_in_one_line, run, say
+from satchel.cli.common import Code, Json, Storage, dump, run, say
 from satchel.cli.storages import make
+from satchel.errors import ReadOnlyError
+from satchel.foreign.storage import ForeignStorage
 from satchel.storage import Lifecycle
 from satchel.upkeep.trying import Report, try_out
-from satchel.urls import GROUP
+from satchel.urls import GROUP, storage_class
 from satchel.wrappers.base import capabilities_of
+from satchel.wrappers.readonly import ReadOnly
 
 
 def schema(storage: Storage, as_json: Json = False) -> None:
     """Print what an administrator creates for a storage: tables, indexes, rights. Nothing is connected."""
-    with errors_in_one_line():
-        made = make(storage)
-        text = made.schema().strip() if isinstance(made, EncodedStorage) else ""
+
+    async def work() -> str:
+        made = await make(storage)
+        return made.schema().strip() if isinstance(made, EncodedStorage) else ""
+
+    text = run(work())
     if as_json:
         dump({"schema": text})
     else:
@@ -44,17 +50,17 @@ def doctor(
     Exits with 1 if anything does not work, and says why.
     """
 
-    async def work(made: Any) -> Report:
+    async def work() -> tuple[Any, Report]:
+        made: Any = await make(storage, **_options(storage, namespace, create=create))
         try:
-            return await try_out(made, rounds=rounds)
+            if isinstance(made, ForeignStorage | ReadOnly):
+                raise ReadOnlyError(f"{made!r} is read-only, and to try a storage out is to write to it")
+            return made, await try_out(made, rounds=rounds)
         finally:
             if isinstance(made, Lifecycle):
                 await made.aclose()
 
-    with errors_in_one_line():
-        options: dict[str, Any] = {"namespace": namespace} | ({} if create else {"create": False})
-        made = make(storage, **options) if "://" in storage else make(storage)
-    report = run(work(made))
+    made, report = run(work())
     where = getattr(made, "where", type(made).__name__)
     capabilities = {name: _shown(value) for name, value in asdict(capabilities_of(made)).items()}
     versions = _versions(storage)
@@ -70,6 +76,14 @@ def doctor(
     if not report.is_fine:
         say(_hint(report, namespace))
         raise typer.Exit(Code.FAILED)
+
+
+def _options(storage: str, namespace: str, *, create: bool) -> dict[str, Any]:
+    if "://" not in storage:
+        return {}
+    # A foreign storage takes no namespace, and would say that first.
+    options = {} if issubclass(storage_class(storage), ForeignStorage) else {"namespace": namespace}
+    return options | ({} if create else {"create": False})
 
 
 def _print(where: str, report: Report, versions: dict[str, str], capabilities: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Commands that move all records: `copy`, `export`, `import`."""
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import typer
 from satchel import upkeep
 from satchel.cli.common import Code, Json, Prefix, Storage, Yes, confirm, stop
 from satchel.cli.progress import Verbose, tallied
-from satchel.cli.storages import AnyCodecOption, CodecOption, Stored, existing, make, using
+from satchel.cli.storages import AnyCodecOption, AnyStored, CodecOption, existing, make, using
 from satchel.upkeep.outcomes import Progress, Result
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over what differs. It asks first.")]
@@ -34,9 +35,9 @@ def copy(
     ] = None,
     overwrite: Overwrite = False,
     prune: Annotated[bool, typer.Option("--prune", help="Delete what only DST has. It asks first.")] = False,
-    codec: AnyCodecOption = Stored.JSON,
+    codec: AnyCodecOption = "json",
     to_codec: Annotated[
-        Stored | None, typer.Option("--to-codec", help="How values are stored in DST, if not as in SRC.")
+        AnyStored | None, typer.Option("--to-codec", help="How values are stored in DST, if not as in SRC.")
     ] = None,
     verbose: Verbose = False,
     yes: Yes = False,
@@ -48,13 +49,13 @@ def copy(
     back and compared with SRC as it is by then. Do it again to go on after an interruption, or to compare.
     """
     changes = [change for change, wanted in (("overwrite what differs", overwrite), ("prune", prune)) if wanted]
-    if Stored.RAW in (codec, to_codec) and to_codec not in (None, codec):
+    if "raw" in (codec, to_codec) and to_codec not in (None, codec):
         stop("--codec raw is for both storages", Code.USAGE)
 
     async def work(tell: Progress) -> None:
         async with AsyncExitStack() as stack:
-            here = await stack.enter_async_context(using(make(source, codec, **existing(source))))
-            there = await stack.enter_async_context(using(make(target, to_codec or codec)))
+            here = await stack.enter_async_context(using(await make(source, codec, **existing(source))))
+            there = await stack.enter_async_context(using(await make(target, to_codec or codec)))
             await upkeep.copy(
                 here, there, prefix=prefix, to_prefix=to_prefix, overwrite=overwrite, prune=prune, progress=tell
             )
@@ -71,18 +72,22 @@ def export(
     ] = Path("-"),
     prefix: Prefix = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
-    codec: CodecOption = Stored.JSON,
+    codec: CodecOption = "json",
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Write all records as JSON Lines: {"key": …, "value": …}. The summary of one to standard output is on stderr."""
     to_stdout = str(file) == "-"
+    place = Path(os.path.realpath(file))  # else a link would be replaced, and what it leads to left as it was
+    circle = place.is_symlink()
+    if not to_stdout and (file.exists() or circle) and not file.is_file():
+        stop(f"{file} is no regular file, and is not replaced: leave it out, and redirect standard output", Code.USAGE)
     if not to_stdout and file.exists() and not overwrite:
         stop(f"{file} is there already: say --overwrite to replace it", Code.USAGE)
 
     async def work(tell: Progress) -> None:
-        async with using(make(storage, codec, **existing(storage))) as source:
-            out: IO[bytes] | Path = sys.stdout.buffer if to_stdout else file
+        async with using(await make(storage, codec, **existing(storage))) as source:
+            out: IO[bytes] | Path = sys.stdout.buffer if to_stdout else place
             await upkeep.export_lines(source, out, prefix=prefix, progress=tell)
             if to_stdout:
                 sys.stdout.buffer.flush()
@@ -95,7 +100,7 @@ def import_(
     storage: Storage,
     file: Annotated[Path, typer.Argument(metavar="[FILE]", help="What export wrote; - is standard input.")] = Path("-"),
     overwrite: Overwrite = False,
-    codec: CodecOption = Stored.JSON,
+    codec: CodecOption = "json",
     verbose: Verbose = False,
     yes: Yes = False,
     as_json: Json = False,
@@ -109,7 +114,7 @@ def import_(
 
     async def work(tell: Progress) -> None:
         with _opened(file) as lines:
-            async with using(make(storage, codec)) as target:
+            async with using(await make(storage, codec)) as target:
                 await upkeep.import_lines(target, lines, overwrite=overwrite, progress=tell)
 
     tallied(_IMPORTED, work, again=_AGAIN, as_json=as_json, verbose=verbose)

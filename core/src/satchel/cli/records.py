@@ -20,7 +20,7 @@ from satchel.cli.common import (
     run,
     stop,
 )
-from satchel.cli.storages import AnyCodecOption, CodecOption, Stored, existing, opened
+from satchel.cli.storages import AnyCodecOption, CodecOption, existing, opened
 from satchel.codecs import JSON
 from satchel.errors import ConfigurationError, CorruptValueError, UnsupportedValueError
 from satchel.keys import check_key, show
@@ -50,7 +50,7 @@ def keys(storage: Storage, prefix: Prefix = "", as_json: Json = False) -> None:
     run(work())
 
 
-def get(storage: Storage, key: Key, codec: CodecOption = Stored.JSON, as_json: Json = False) -> None:
+def get(storage: Storage, key: Key, codec: CodecOption = "json", as_json: Json = False) -> None:
     """Print the value under a key as it is stored, with what sessions keep beside their data.
 
     --json prints {"key": …, "value": …, "version": …} in one line.
@@ -58,10 +58,13 @@ def get(storage: Storage, key: Key, codec: CodecOption = Stored.JSON, as_json: J
 
     async def work() -> tuple[Any, str | None]:
         async with opened(storage, codec, **existing(storage)) as source:
+            value, version = None, None
             if not isinstance(source, Versioned):
-                return await source.read(key), None
-            record = await source.read_versioned(key)
-            return (None, None) if record is None else record
+                value = await source.read(key)
+            elif (record := await source.read_versioned(key)) is not None:
+                value, version = record
+            code = getattr(source, "codec", JSON).plain
+            return value if value is None or code is JSON else JSON.decode(code.encode(value)), version
 
     with errors_in_one_line():
         check_key(key)
@@ -79,7 +82,7 @@ def set_(
     key: Key,
     value: Annotated[str, typer.Argument(metavar="[VALUE]", help="JSON; - reads standard input.")] = "-",
     if_absent: Annotated[bool, typer.Option("--if-absent", help="Only if there is no such record yet.")] = False,
-    codec: CodecOption = Stored.JSON,
+    codec: CodecOption = "json",
     as_json: Json = False,
 ) -> None:
     """Store a value, over whatever is there. It is JSON, and is checked before anything is sent."""
@@ -99,8 +102,11 @@ def set_(
     try:
         found = JSON.decode(payload)
         JSON.encode(found)
-    except (CorruptValueError, UnsupportedValueError) as error:
+        _check_names(payload)
+    except CorruptValueError as error:
         stop(f"the value is {error}", Code.USAGE)
+    except UnsupportedValueError as error:
+        stop(f"the value is refused: {error}", Code.USAGE)
     run(work(found))
     if as_json:
         dump({"key": key})
@@ -132,7 +138,7 @@ def rename(
     storage: Storage,
     old: Annotated[str, typer.Argument(metavar="OLD", help="The key of the session.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The key that it is to have.")],
-    codec: AnyCodecOption = Stored.JSON,
+    codec: AnyCodecOption = "json",
     as_json: Json = False,
 ) -> None:
     """Move a session to another key, as when a group becomes a supergroup.
@@ -151,3 +157,14 @@ def rename(
         stop(f"there is no {show(old)}", Code.OTHERWISE)
     if as_json:
         dump({"renamed": old, "to": new})
+
+
+def _check_names(payload: bytes) -> None:
+    """Refuse an object with a name twice, of which Python would keep the last."""
+
+    def refuse_twice(members: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in members]
+        if len(set(names)) < len(names):
+            raise CorruptValueError(f"ambiguous: an object has the name {show(max(names, key=names.count))} twice")
+
+    json.loads(payload, object_pairs_hook=refuse_twice)

@@ -5,18 +5,21 @@ import re
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from enum import StrEnum
 from importlib import import_module
+from importlib.metadata import entry_points
+from inspect import isawaitable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
+from satchel.cli.common import raised
 from satchel.codecs import JSON, Codec
-from satchel.errors import ConfigurationError
+from satchel.errors import ConfigurationError, SatchelError
+from satchel.sessions import asynchronous
 from satchel.storage import Lifecycle, StorageAdapter
 from satchel.upkeep.verbatim import VERBATIM
-from satchel.urls import open_storage
+from satchel.urls import GROUP, open_storage
 from satchel.wrappers.base import checked
 
 KEYS: Final = "SATCHEL_KEYS"
@@ -26,28 +29,24 @@ KEYS: Final = "SATCHEL_KEYS"
 _FACTORY: Final = re.compile(r"[\w.]+:[\w.]+")
 
 
-class Stored(StrEnum):
-    """How values are stored."""
+Stored = Literal["json", "compressed", "encrypted", "compressed+encrypted"]
+"""How values are stored."""
 
-    JSON = "json"
-    COMPRESSED = "compressed"
-    ENCRYPTED = "encrypted"
-    BOTH = "compressed+encrypted"
-    RAW = "raw"
-
+AnyStored = Literal[Stored, "raw"]
+"""The same, where no value has to be shown or made."""
 
 _HELP: Final = f"How values are stored; the keys of what is encrypted are in {KEYS}."
 
 CodecOption = Annotated[Stored, typer.Option("--codec", help=_HELP)]
 AnyCodecOption = Annotated[
-    Stored,
+    AnyStored,
     typer.Option(
         "--codec", help=f"{_HELP} Raw: what is compressed or encrypted passes through as it is; takes no keys."
     ),
 ]
 
 
-def make(storage: str, stored: Stored = Stored.JSON, **options: Any) -> StorageAdapter[Any]:
+async def make(storage: str, stored: AnyStored = "json", **options: Any) -> StorageAdapter[Any]:
     """Make the storage that an argument names; nothing is connected.
 
     Raises:
@@ -59,18 +58,32 @@ def make(storage: str, stored: Stored = Stored.JSON, **options: Any) -> StorageA
     if not _FACTORY.fullmatch(storage):
         # It is not shown: it may be a URL with a slash too few, and a password.
         raise ConfigurationError("a storage is a URL, such as sqlite:///bot.db, or MODULE:FACTORY, as in mybot.db:make")
-    if stored is not Stored.JSON:
+    if stored != "json":
         raise ConfigurationError(f"--codec is for URLs: {storage} makes its storage with a codec of its own")
-    made: Any = load(storage)
-    if callable(made):
-        made = made()
-    return checked(made)
+    try:
+        made: Any = load(storage)
+    except ConfigurationError:
+        scheme = storage.partition(":")[0].lower()
+        if entry_points(group=GROUP, name=scheme):  # again not shown
+            slashes = "///" if scheme in ("file", "sqlite") else "//"
+            raise ConfigurationError(f"a URL for {scheme} is written {scheme}:{slashes}…") from None
+        raise
+    try:
+        if callable(made):
+            made = made()
+        if isawaitable(made):
+            made = await made
+    except SatchelError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(f"{storage} raised {raised(error)}") from error
+    return checked(asynchronous(made))
 
 
 @asynccontextmanager
-async def opened(storage: str, stored: Stored = Stored.JSON, **options: Any) -> AsyncIterator[StorageAdapter[Any]]:
+async def opened(storage: str, stored: AnyStored = "json", **options: Any) -> AsyncIterator[StorageAdapter[Any]]:
     """Open the storage that an argument names, for the length of a block."""
-    async with using(make(storage, stored, **options)) as made:
+    async with using(await make(storage, stored, **options)) as made:
         yield made
 
 
@@ -95,7 +108,7 @@ def load(target: str) -> Any:
     """Return what MODULE:NAME names; modules are looked for in the current folder first.
 
     Raises:
-        ConfigurationError: it is not there.
+        ConfigurationError: it is not there, or its module cannot be imported.
     """
     if not _FACTORY.fullmatch(target):
         raise ConfigurationError("what is in Python is named MODULE:NAME, as in mybot.storage:make")
@@ -107,19 +120,21 @@ def load(target: str) -> Any:
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"{target} is not there: {error}") from error
+    except Exception as error:
+        raise ConfigurationError(f"{target} cannot be imported: {raised(error)}") from error
     finally:
         sys.path.pop(0)
     return found
 
 
-def _codec(stored: Stored) -> Codec[Any]:
+def _codec(stored: AnyStored) -> Codec[Any]:
     match stored:
-        case Stored.JSON:
+        case "json":
             return JSON
-        case Stored.COMPRESSED:
+        case "compressed":
             return JSON.compressed()
-        case Stored.RAW:
+        case "raw":
             return VERBATIM
     if not (keys := os.environ.get(KEYS)):
-        raise ConfigurationError(f"--codec {stored.value} takes the keys of encryption in {KEYS}, which is not set")
-    return (JSON.compressed() if stored is Stored.BOTH else JSON).encrypted(keys)
+        raise ConfigurationError(f"--codec {stored} takes the keys of encryption in {KEYS}, which is not set")
+    return (JSON.compressed() if stored == "compressed+encrypted" else JSON).encrypted(keys)

@@ -6,9 +6,23 @@ from typing import Annotated, Any
 
 import typer
 
-from satchel.cli.common import Code, Json, Prefix, Storage, Yes, confirm, dump, many, plain, run, say, stop
+from satchel.cli.common import (
+    Code,
+    Json,
+    Prefix,
+    Storage,
+    Yes,
+    confirm,
+    dump,
+    errors_in_one_line,
+    many,
+    plain,
+    run,
+    say,
+    stop,
+)
 from satchel.cli.progress import Verbose, tallied
-from satchel.cli.storages import CodecOption, Stored, existing, load, make, opened, using
+from satchel.cli.storages import CodecOption, existing, load, make, opened, using
 from satchel.errors import ConfigurationError
 from satchel.storage import Expiring, Listing, StorageAdapter
 from satchel.upkeep.erasing import erase as erase_keys
@@ -41,7 +55,7 @@ def erase(
     async def look(then_erase: bool) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         async with AsyncExitStack() as stack:
-            for one in _each(storages, namespace):
+            for one in await _each(storages, namespace):
                 storage = await stack.enter_async_context(using(one))
                 place = _place(storage)
                 if not isinstance(storage, Listing):
@@ -102,7 +116,7 @@ def migrate(
     ],
     version: Annotated[int | None, typer.Option(help="Today's version, if it is above the last migration's.")] = None,
     prefix: Prefix = "",
-    codec: CodecOption = Stored.JSON,
+    codec: CodecOption = "json",
     verbose: Verbose = False,
     yes: Yes = False,
     as_json: Json = False,
@@ -110,24 +124,25 @@ def migrate(
     """Store all sessions in today's layout, while bots run. Those that cannot be stay as they are. It asks first."""
 
     async def work(tell: Progress) -> None:
+        async with using(await make(storage, codec, **existing(storage))) as target:
+            await migrate_all(target, found, version=version, prefix=prefix, progress=tell)
+
+    with errors_in_one_line():
         found = load(migrations)
         if not isinstance(found, Mapping):
             raise ConfigurationError(f"{migrations} is no mapping of versions to functions")
-        async with using(make(storage, codec, **existing(storage))) as target:
-            await migrate_all(target, found, version=version, prefix=prefix, progress=tell)
-
     confirm("Migrate all sessions that are in an older layout?", yes)
     again = "Do the same again to go on."
     tallied(_MIGRATED, work, again=again, as_json=as_json, verbose=verbose)
 
 
-def _each(storages: list[str], namespaces: list[str] | None) -> list[StorageAdapter[Any]]:
+async def _each(storages: list[str], namespaces: list[str] | None) -> list[StorageAdapter[Any]]:
     made: list[StorageAdapter[Any]] = []
     for storage in storages:
         if namespaces and "://" not in storage:
             stop(f"--namespace is for URLs: {storage} makes its storage with one of its own", Code.USAGE)
         options: list[dict[str, str]] = [{"namespace": name} for name in namespaces or ()] or [{}]
-        made += [make(storage, Stored.JSON, **existing(storage), **each) for each in options]
+        made += [await make(storage, "json", **existing(storage), **each) for each in options]
     return made
 
 
