@@ -34,6 +34,32 @@ echo satchel: the sentinel is ready
 exec sleep infinity
 """
 
+_TWO_NODES = r"""
+for p in {first} {second}; do
+    redis-server --port $p --protected-mode no --save "" --cluster-enabled yes --cluster-config-file $p.conf \
+        --cluster-allow-replica-migration no --daemonize yes
+done
+for p in {first} {second}; do until redis-cli -p $p ping | grep -q PONG; do sleep 0.05; done; done
+redis-cli -p {first} cluster addslotsrange 0 16383
+redis-cli -p {first} cluster meet 127.0.0.1 {second}
+for p in {first} {second}; do until redis-cli -p $p cluster info | grep -q cluster_state:ok; do sleep 0.1; done; done
+for p in {first} {second}; do until redis-cli -p $p cluster nodes | grep -q 0-16383; do sleep 0.1; done; done
+echo satchel: the nodes are ready
+exec sleep infinity
+"""
+
+
+@contextmanager
+def _two_nodes() -> Iterator[str]:
+    """Start a Cluster of one primary with all slots, and one to which they can be moved."""
+    first, second = ports = free_ports(2)
+    script = _TWO_NODES.format(first=first, second=second)
+    made = prepared("redis:7", "satchel: the nodes are ready").with_command(["sh", "-c", script])
+    for port in ports:
+        made.with_bind_ports(port, port)
+    with running(made):
+        yield f"redis://127.0.0.1:{first}"
+
 
 @contextmanager
 def _sentinel() -> Iterator[str]:
@@ -47,6 +73,7 @@ def _sentinel() -> Iterator[str]:
         yield f"redis+sentinel://:secret@127.0.0.1:{sentinel}/mymaster"
 
 
+redis_two_nodes_url = url_fixture(Backend("redis_two_nodes", _two_nodes))
 redis_sentinel_url = url_fixture(Backend("redis_sentinel", _sentinel))
 redis_tls_url = url_fixture(
     Backend(

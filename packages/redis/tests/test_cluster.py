@@ -2,10 +2,11 @@
 
 import asyncio
 import random
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from redis.asyncio import RedisCluster
@@ -192,8 +193,8 @@ async def test_the_rights_that_the_schema_names_are_enough(
     url: str, namespace: str, raw: RedisCluster, wait_replicas: int
 ) -> None:
     url = f"{url}?wait_replicas={wait_replicas}"
-    rules = RedisStorage[Any](url, namespace=namespace).schema().replace('"', "").replace(" satchel ", f" {namespace} ")
-    await raw.execute_command(*rules.split(), target_nodes=raw.get_nodes())
+    rules = RedisStorage[Any](url, namespace=namespace).schema().replace(" satchel ", f" {namespace} ")
+    await raw.execute_command(*shlex.split(rules), target_nodes=raw.get_nodes())
     try:
         async with RedisStorage[Any](url.replace("//", f"//{namespace}:PASSWORD@"), namespace=namespace) as storage:
             version = await storage.write_versioned("chat:1", 1, None)
@@ -235,6 +236,102 @@ async def test_it_follows_a_slot_that_moves_to_another_node(
     with pytest.raises(ConflictError):
         await storage.write_versioned("chat:1", 4, "another version")
     await storage.delete_versioned("chat:1", version)
+
+
+class Moving:
+    """Moves the slot of a name, with all that is in it, between the two nodes of a Cluster."""
+
+    def __init__(self, raw: RedisCluster, name: str) -> None:
+        self._raw = raw
+        self._slot = raw.keyslot(name)
+
+    async def __aenter__(self) -> Self:
+        first = self._raw.get_default_node()
+        nodes = await self._raw.execute_command("CLUSTER NODES", target_nodes=first)
+        self._ids = {name: node["node_id"] for name, node in nodes.items()}
+        both = [ClusterNode(*name.split(":")) for name in nodes]
+        self._source, self._target = sorted(both, key=lambda node: node != first)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.end(self._source)
+        for node in (self._source, self._target):
+            await node.disconnect()
+
+    async def begin(self) -> None:
+        source, target = self._source, self._target
+        await target.execute_command("CLUSTER SETSLOT", self._slot, "IMPORTING", self._ids[source.name])
+        await source.execute_command("CLUSTER SETSLOT", self._slot, "MIGRATING", self._ids[target.name])
+
+    async def copy(self) -> None:
+        source, target = self._source, self._target
+        while names := await source.execute_command("CLUSTER GETKEYSINSLOT", self._slot, 500):
+            await source.execute_command("MIGRATE", target.host, target.port, "", 0, 5000, "KEYS", *names)
+
+    async def end(self, at: ClusterNode | None = None) -> None:
+        for node in (self._target, self._source):
+            await node.execute_command("CLUSTER SETSLOT", self._slot, "NODE", self._ids[(at or self._target).name])
+
+    async def whole(self) -> None:
+        for step in (self.begin, self.copy, self.end):
+            await step()
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_a_listing_finds_what_moved_to_a_node_that_the_client_has_not_heard_of(
+    redis_two_nodes_url: str, namespace: str, when: str
+) -> None:
+    keys = [f"chat:{number}" for number in range(900)] + [f"{{moved}}:{number}" for number in range(300)]
+    async with (
+        RedisCluster.from_url(redis_two_nodes_url) as raw,
+        RedisCluster.from_url(redis_two_nodes_url) as client,
+        RedisStorage[Any](client, namespace=namespace) as storage,
+    ):
+        await storage.write_many(dict.fromkeys(keys, 1))
+        async with Moving(raw, "{moved}") as moving:
+            listing = storage.keys()
+            if when == "before":
+                await moving.whole()
+            found = [await anext(listing)]
+            if when == "meanwhile":
+                await moving.whole()
+            found += [key async for key in listing]
+            assert sorted(found) == sorted(keys)
+            await storage.delete_many(keys)
+
+
+async def test_after_a_failover_a_client_that_reads_from_replicas_finds_the_new_primary(
+    redis_cluster_url: str, namespace: str, raw: RedisCluster, wait_replicas: int
+) -> None:
+    """The old one runs scripts for it, up to the first write in them."""
+    key = f"{namespace}:chat:1"
+    async with asyncio.timeout(30):
+        while len(raw.nodes_manager.slots_cache[raw.keyslot(key)]) < 2:  # the nodes have yet to tell each other
+            await raw.nodes_manager.initialize()
+    old, new = raw.nodes_manager.slots_cache[raw.keyslot(key)][:2]
+    options: dict[str, Any] = {"load_balancing_strategy": LoadBalancingStrategy.ROUND_ROBIN}
+    async with (
+        RedisCluster.from_url(redis_cluster_url, **options) as client,
+        RedisStorage[Any](client, namespace=namespace, wait_replicas=wait_replicas) as storage,
+    ):
+        version = await storage.write_versioned("chat:1", 1, None)
+        async with asyncio.timeout(30):
+            await follows(new, old)
+            await new.execute_command("CLUSTER FAILOVER TAKEOVER")
+            await follows(old, new)
+            with pytest.raises(StorageUnavailableError, match="is a replica"):
+                await storage.write_versioned("chat:1", 2, version)
+        version = await storage.write_versioned("chat:1", 2, version)
+        await storage.write_records({"chat:1": Change(3, version)})
+
+
+async def follows(replica: ClusterNode, primary: ClusterNode) -> None:
+    """Wait until one node is the replica of another, and has all that it has."""
+    while True:
+        role = await replica.execute_command("ROLE")
+        if str_if_bytes(role[0]) == "slave" and role[2] == primary.port and str_if_bytes(role[3]) == "connected":
+            return
+        await asyncio.sleep(0.02)
 
 
 async def test_calls_that_are_cancelled_mix_no_answers(url: str, namespace: str, wait_replicas: int) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -14,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from satchel import ConfigurationError, StorageUnavailableError
+from satchel import ConfigurationError, ConflictError, StorageUnavailableError
 from satchel_conformance import Status, validate
 from satchel_conformance.backends import kill_server
 from satchel_redis import RedisStorage
@@ -201,6 +202,157 @@ async def test_a_replica_takes_no_writes_and_says_so(redis_restarted_url: str, n
         assert await storage.read("chat:1") == 3
 
 
+@pytest.mark.parametrize("kind", ["url", "RESP2 client", "RESP3 client"])
+async def test_after_a_failover_behind_one_address_a_storage_finds_the_server_that_takes_writes(
+    redis_restarted_url: str, valkey_url: str, namespace: str, own: Redis, kind: str
+) -> None:
+    """Also where the one that was demoted keeps its connections, each of which leads to it for ever."""
+    async with (
+        Proxy(redis_restarted_url) as proxy,
+        Redis.from_url(proxy.url, protocol=3 if kind == "RESP3 client" else 2) as client,
+        RedisStorage[Any](proxy.url if kind == "url" else client, namespace=namespace) as storage,
+    ):
+        for call in (storage.write, storage.write_versioned):
+            proxy.move_to(redis_restarted_url)
+            proxy.cut()
+            arguments = (0,) if call == storage.write else (0, None)
+            keys = [f"{call.__name__}:{number}" for number in range(10)]
+            async with asyncio.timeout(10):
+                while [key for key in keys if await storage.read(key) is None]:
+                    with suppress(StorageUnavailableError, ConflictError):  # of the connections that are cut
+                        await asyncio.gather(*(call(key, *arguments) for key in keys))
+            version = storage.version_of(b"0")
+            await own.replicaof("127.0.0.1", "1")
+            try:
+                proxy.move_to(valkey_url)
+                with pytest.raises(StorageUnavailableError, match="is a replica"):
+                    await storage.write_versioned(keys[0], 1, version)
+                for number in range(2):
+                    await asyncio.gather(*(storage.write(key, number) for key in keys))
+                await storage.write_many(dict.fromkeys(keys, 0))
+                await asyncio.gather(*(storage.write_versioned(key, 1, version) for key in keys))
+            finally:
+                await own.replicaof("NO", "ONE")
+
+
+async def test_a_script_that_an_older_replica_refuses_is_known_as_a_write_there() -> None:
+    """Redis 6 gives it the code of any error in a script."""
+    answers = [b"-ERR Error running script: @user_script: 4: -READONLY You can't write here.\r\n", b":1\r\n"]
+    connected = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connected
+        connected += 1
+        while command := await reader.read(65536):
+            writer.write(answers.pop(0) if b"EVALSHA" in command else b"+PONG\r\n" * command.count(b"*"))
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with RedisStorage[Any](f"redis://127.0.0.1:{port}") as storage:
+            with pytest.raises(StorageUnavailableError, match="is a replica"):
+                await storage.write_versioned("chat:1", 1, "a version")
+            before = connected
+            await storage.write_versioned("chat:1", 1, "a version")
+            assert connected == before + 1
+
+
+KEYS = [f"chat:{number}" for number in range(3000)]
+
+
+@pytest.mark.parametrize("small", [False, True], ids=["any pool", "a pool of one"])
+@pytest.mark.parametrize("lost", ["everything", "the pool's"])
+async def test_a_listing_is_complete_when_another_process_takes_over_behind_the_address(
+    redis_url: str, valkey_url: str, namespace: str, lost: str, small: bool
+) -> None:
+    for url in (redis_url, valkey_url):
+        async with RedisStorage[Any](url, namespace=namespace) as storage:
+            await storage.write_many(dict.fromkeys(KEYS, 1))
+    async with (
+        Proxy(redis_url) as proxy,
+        Redis.from_url(proxy.url, max_connections=1 if small else None) as client,
+        RedisStorage[Any](client, namespace=namespace) as storage,
+    ):
+        listing = storage.keys()
+        found = [await anext(listing)]
+        proxy.move_to(valkey_url)
+        if lost == "everything":
+            proxy.cut()
+        await client.connection_pool.disconnect()
+        found += [key async for key in listing]
+        assert sorted(found) == sorted(KEYS)
+
+
+async def test_a_listing_is_complete_when_the_server_is_restarted_meanwhile(
+    redis_restarted_url: str, namespace: str, own: Redis
+) -> None:
+    async with RedisStorage[Any](redis_restarted_url, namespace=namespace) as storage:
+        await storage.write_many(dict.fromkeys(KEYS, 1))
+        listing = storage.keys()
+        found = [await anext(listing)]
+        await shut_down(own)
+        await read_when_back(storage, KEYS[0])
+        found += [key async for key in listing]
+        assert sorted(found) == sorted(KEYS)
+
+
+async def test_a_listing_goes_on_however_often_its_connection_is_lost_while_it_gets_on(
+    url: str, namespace: str
+) -> None:
+    async with Proxy(url) as proxy, RedisStorage[Any](proxy.url, namespace=namespace) as storage:
+        await storage.write_many(dict.fromkeys(KEYS, 1))
+        found = []
+        async for key in storage.keys():
+            found.append(key)
+            if len(found) % 300 == 0:
+                proxy.cut()
+        assert sorted(found) == sorted(KEYS)
+
+        listing = storage.keys()
+        await anext(listing)
+        proxy.lose_answers = 1000
+        with pytest.raises(StorageUnavailableError):
+            async for _ in listing:
+                pass
+        assert proxy.lose_answers > 990
+
+
+async def test_a_listing_that_is_given_up_leaves_no_connection(url: str, namespace: str, raw: Redis) -> None:
+    async def connections() -> int:
+        return sum(each["name"] == namespace for each in await raw.client_list())
+
+    async with Proxy(url) as proxy:
+        async with RedisStorage[Any](f"{proxy.url}?client_name={namespace}", namespace=namespace) as storage:
+            await storage.write_many(dict.fromkeys(KEYS, 1))
+            kept = await connections()
+
+            async def listed() -> list[str]:
+                return [key async for key in storage.keys()]
+
+            task = asyncio.ensure_future(listed())
+            async with asyncio.timeout(5):
+                while await connections() == kept:
+                    await asyncio.sleep(0)
+            proxy.silent = True
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            proxy.silent = False
+            async for _ in storage.keys():
+                break
+            async with asyncio.timeout(5):
+                while await connections() > kept:  # the server notices in its own time
+                    pass
+            assert await storage.read(KEYS[0]) == 1
+            listing = storage.keys()
+            await anext(listing)
+            assert await connections() == kept + 1
+        async with asyncio.timeout(5):
+            while await connections():
+                pass
+        await listing.aclose()  # type: ignore[attr-defined]
+
+
 async def test_a_password_that_is_set_later_is_asked_for(redis_restarted_url: str, namespace: str, own: Redis) -> None:
     await own.config_set("requirepass", "hunter2")
     try:
@@ -225,8 +377,19 @@ class Proxy:
         self.lose_answers = 0
         self.silent = False
 
+    def move_to(self, url: str) -> None:
+        """Connect whoever comes from now on to another server."""
+        self._host, self._port = urlsplit(url).hostname, urlsplit(url).port
+
+    def cut(self) -> None:
+        """Lose all connections."""
+        for writer in self._writers:
+            writer.close()
+        self._writers.clear()
+
     async def __aenter__(self) -> Self:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
@@ -238,6 +401,7 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         self._tasks.add(asyncio.ensure_future(self._serve(reader, writer)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any, cast
@@ -198,6 +199,22 @@ async def test_bytes_that_are_no_text_come_back_whatever_the_client_decodes(clie
         await storage.delete_versioned("chat:1", version)
 
 
+async def test_sessions_are_read_while_they_are_listed_also_with_one_connection(url: str, namespace: str) -> None:
+    keys = [f"chat:{number}" for number in range(1200)]
+    async with (
+        Redis.from_url(url, max_connections=1) as client,
+        RedisStorage[Any](client, namespace=namespace, timeout=timedelta(seconds=2)) as storage,
+    ):
+        await storage.write_many(dict.fromkeys(keys, 1))
+        found: list[str] = []
+        async for key in storage.keys():
+            if not found:
+                assert sorted([key async for key in storage.keys()]) == sorted(keys)
+            assert await storage.read(key) == 1
+            found.append(key)
+        assert sorted(found) == sorted(keys)
+
+
 async def test_two_storages_share_a_client(raw: Redis, namespace: str) -> None:
     async with RedisStorage[Any](raw, namespace=namespace) as first:
         async with RedisStorage[Any](raw, namespace=namespace) as second:
@@ -297,9 +314,9 @@ async def test_the_rights_that_the_schema_names_are_enough_and_nothing_is_spare(
     url: str, namespace: str, raw: Redis
 ) -> None:
     storage = RedisStorage[Any](url, namespace=namespace + "*")
-    _, _, user, *rules = storage.schema().split()
+    _, _, user, *rules = shlex.split(storage.schema())  # which takes backslashes and quotes as redis-cli does
     user, password = user + secrets.token_hex(4), secrets.token_hex(8)
-    rules = [rule.strip('"').replace("PASSWORD", password) for rule in rules]
+    rules = [rule.replace("PASSWORD", password) for rule in rules]
     assert f"~{namespace}\\*:*" in rules
     await set_user(raw, user, *rules)
     parts = urlsplit(url)
@@ -331,6 +348,41 @@ async def test_the_rights_that_the_schema_names_are_enough_and_nothing_is_spare(
             await every_command(storage, login, namespace + "*")
     finally:
         await raw.acl_deluser(user)
+
+
+@pytest.mark.parametrize("special", ["*", "\\", '"', "'", " ", "[a]", "?", "^", "é", '\\"\\\\ *'])
+@pytest.mark.parametrize("name", ["", "bot"])
+async def test_the_schema_is_taken_as_it_is_printed_and_gives_away_no_other_namespace(
+    url: str, namespace: str, raw: Redis, special: str, name: str
+) -> None:
+    namespace = f"{namespace}{special}b"
+    url = f"{url}?client_name={name}" if name else url
+    user, password = f"satchel{secrets.token_hex(4)}", secrets.token_hex(8)
+    line = RedisStorage[Any](url, namespace=namespace).schema()
+    assert ("+client|setname" in line) == bool(name)
+    try:
+        await typed(url, line.replace(" satchel ", f" {user} ").replace("PASSWORD", password))
+        login = url.replace("//", f"//{user}:{password}@")
+        async with RedisStorage[Any](login, namespace=namespace) as storage:
+            await storage.write("chat:1", 1)
+            assert await storage.read("chat:1") == 1
+            assert [key async for key in storage.keys()] == ["chat:1"]
+        for other in (namespace.replace(special, "another"), namespace.replace(special, "")):
+            async with RedisStorage[Any](login, namespace=other) as storage:
+                with pytest.raises(ConfigurationError, match="forbids"):
+                    await storage.read("chat:1")
+    finally:
+        await raw.acl_deluser(user)
+
+
+async def typed(url: str, line: str) -> None:
+    """Send a line as somebody at a terminal would; the server splits it by the rules of redis-cli."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(line.encode())
+    assert await reader.readline() == b"+OK\r\n"
+    writer.close()
+    await writer.wait_closed()
 
 
 async def set_user(raw: Redis, *rules: str) -> None:
@@ -372,12 +424,19 @@ async def every_command(storage: RedisStorage[Any], url: str, namespace: str) ->
     ("redis+cluster://a:1,b:x", "Port"),
     ("redis+sentinel://localhost", "names the master"),
     ("redis+sentinel://localhost/mymaster/zero", "number of a database"),
+    ("redis://bot:1#hunter2@localhost:1/0", "in a password or a name, write"),
+    ("redis://bot:1/hunter2@localhost:1/0", "in a password or a name, write"),
+    ("redis://bot:1?hunter2@localhost:1/0", "in a password or a name, write"),
+    ("redis://bot:1?hunter2=3@localhost:1/0", "in a password or a name, write"),
+    ("redis://localhost/0#2", "write '#' as %23"),
+    ("redis://localhost?protocol=2&protocol=3", "has option protocol more than once"),
     ("", "starts with its scheme"),
 ])  # fmt: skip
 def test_a_wrong_url_is_refused_before_anything_is_connected(url: str, line: str) -> None:
     with pytest.raises(ConfigurationError, match=line) as caught:
         RedisStorage(url)
     assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_url_says_what_it_opens() -> None:

@@ -30,6 +30,10 @@ async def test_a_storage_follows_the_master_when_it_changes(
 ) -> None:
     async with RedisStorage[Any](redis_sentinel_url, namespace=namespace, timeout=timedelta(seconds=5)) as storage:
         await storage.write("chat:1", {"pizza": 1})
+        keys = [f"chat:{number}" for number in range(1, 3000)]
+        await storage.write_many({key: {"pizza": 1} for key in keys})
+        listing = storage.keys()
+        listed = [await anext(listing)]
         before = await master(raw)
         async with asyncio.timeout(60):
             while await master(raw) == before:
@@ -42,6 +46,9 @@ async def test_a_storage_follows_the_master_when_it_changes(
                 except StorageUnavailableError:  # the old master has not stepped down yet
                     await asyncio.sleep(0.02)
         assert await storage.read("chat:1") == {"pizza": 1}
+        # The old master has given its connections up, and a cursor means nothing to the new one.
+        listed += [key async for key in listing]
+        assert sorted(listed) == sorted(keys)
 
 
 async def test_changes_that_a_replica_confirms_cost_no_more_round_trips(redis_sentinel_url: str, raw: Redis) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
+from weakref import WeakSet
 
 from redis import exceptions as driver
 from redis.asyncio import Redis, RedisCluster
@@ -12,6 +13,7 @@ from redis.client import NEVER_DECODE
 
 from satchel import StorageUnavailableError
 from satchel.settling import together
+from satchel_redis.errors import read_only
 from satchel_redis.nodes import NOT_DONE, Confirming, Following, Together, lost_connections
 
 _REDIRECTIONS: Final = 5  # at the most, to follow a slot that moves
@@ -37,13 +39,57 @@ class Commands:
         self._slots = asyncio.Semaphore(most)
         self._replicas = replicas
         self._wait = ("WAIT", replicas, patience_ms)
+        self._renewed: WeakSet[Any] | None = None
+        self._listing: set[Any] = set()
 
-    async def ask(self, name: Any, *command: Any, node: ClusterNode | None = None) -> Any:
+    async def close(self) -> None:
+        """Close the connections of listings that nobody has ended."""
+        for connection in list(self._listing):
+            await connection.disconnect(nowait=True)
+
+    async def ask(self, name: Any, *command: Any) -> Any:
         """Send a command that only reads, and if the connection is lost send it once more."""
         try:
-            return await self._send(name, *command, node=node)
+            return await self._send(name, *command)
         except (driver.ConnectionError, driver.TimeoutError):
-            return await self._send(name, *command, node=node)
+            return await self._send(name, *command)
+
+    async def scan(self, *how: Any) -> AsyncGenerator[list[bytes], None]:
+        """SCAN every primary to the end, and return each name once.
+
+        A cursor belongs to the process that gave it. Another one, restarted or promoted behind the same address, takes
+        it as well, and leaves names out without a word. So a cursor is only sent on the connection that it came on: no
+        INFO has to name the process, which users would need a right for. The connection is the listing's own, as one
+        of the pool's would be missing there while the caller works. When it is lost, its primary is listed anew.
+        """
+        seen: set[bytes] = set()
+        listed: dict[Any, set[int]] = {}
+        futile = False  # to go on: nothing new was found since a connection was lost
+        while True:
+            primaries = await self._primaries()
+            # One that was given slots meanwhile is listed again.
+            left = [address for address, slots in primaries.items() if slots - listed.get(address, set())]
+            if not left:
+                return
+            address = left[0]
+            connection = self._connection_to(address)
+            self._listing.add(connection)
+            cursor = None
+            try:
+                while cursor != 0:
+                    cursor, names = await self._page(connection, cursor, how)
+                    fresh = set(names) - seen
+                    seen |= fresh
+                    futile = futile and not fresh
+                    yield list(fresh)
+                listed[address] = primaries[address]
+            except (driver.ConnectionError, driver.TimeoutError):
+                if futile:
+                    raise
+                futile = True
+            finally:
+                self._listing.discard(connection)
+                await connection.disconnect(nowait=True)
 
     async def change(self, name: Any, *command: Any) -> Any:
         """Send a command that changes something once, to the primary that has `name`.
@@ -114,14 +160,49 @@ class Commands:
         except driver.NoScriptError:  # nothing was run: the server was started, or its scripts flushed, since
             return await send(keys[0], "EVAL", script, *arguments)
 
-    async def _send(self, name: Any, *command: Any, node: ClusterNode | None = None) -> Any:
+    async def _primaries(self) -> dict[Any, set[int]]:
+        """Return the address and slots of each primary, as a Cluster says now.
+
+        What the client knows may be old: no node tells those who SCAN that a slot is elsewhere.
+        """
+        if not isinstance(self._redis, RedisCluster):
+            return {None: {0}}
+        found: dict[Any, set[int]] = {}
+        anything: Any = b""
+        ranges = await self.ask(anything, "CLUSTER SLOTS")
+        asked: Any = self._redis.get_node_from_key(anything)
+        for (first, last), nodes in ranges.items():
+            host, port = nodes["primary"]
+            address = self._redis.nodes_manager.remap_host_port(host or asked.host, int(port))
+            found.setdefault(address, set()).update(range(int(first), int(last) + 1))
+        return found
+
+    def _connection_to(self, address: Any) -> Any:
+        """Make a connection that is in no pool."""
+        if isinstance(self._redis, RedisCluster):
+            return ClusterNode(*address, **self._redis.nodes_manager.connection_kwargs).acquire_connection()
+        return self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+
+    async def _page(self, connection: Any, cursor: Any, how: Sequence[Any]) -> tuple[int, list[bytes]]:
+        async with self._slots:
+            if cursor is None:
+                await connection.connect()
+            elif not connection.is_connected:  # it would connect by itself, to whatever is there now
+                raise driver.ConnectionError("the connection of a listing is lost")
+            command = connection.pack_command("SCAN", cursor or 0, *how)
+            with lost_connections():
+                await connection.send_packed_command(command, check_health=False)  # which would connect, too
+            found, names = await connection.read_response(disable_decoding=True)
+            return int(found), names
+
+    async def _send(self, name: Any, *command: Any) -> Any:
         async with self._slots:
             if isinstance(self._redis, RedisCluster):
                 await self._redis.initialize()
                 # A command with a node is not sent again, and neither are its strings decoded with this option.
-                to: Any = node or [Following(self._redis.get_node_from_key(name), self._redis)]
+                to = Following(self._redis.get_node_from_key(name), self._redis)
                 with lost_connections():
-                    return await self._redis.execute_command(*command, target_nodes=to, **{NEVER_DECODE: True})
+                    return await self._execute(self._redis, to, *command, **{NEVER_DECODE: True})
             (answer,) = await self._exchange(self._redis, command)
             return answer
 
@@ -133,12 +214,13 @@ class Commands:
         waits = [self._wait] if changing and self._replicas else []
         if isinstance(self._redis, RedisCluster):
             await self._redis.initialize()
-            by_node: dict[Any, dict[str, Sequence[Any]]] = {}
+            by_node: dict[str, tuple[Any, dict[str, Sequence[Any]]]] = {}  # the nodes of redis-py 6.0 have no hash
             for name, command in commands.items():
                 key: Any = name.encode()  # text would be encoded as the client's options say
-                by_node.setdefault(self._redis.get_node_from_key(key), {})[name] = command
-            parts = list(by_node.values())
-            requests = [Together(node, [*part.values(), *waits]) for node, part in by_node.items()]
+                node: Any = self._redis.get_node_from_key(key)
+                by_node.setdefault(node.name, (node, {}))[1][name] = command
+            parts = [part for _, part in by_node.values()]
+            requests = [Together(node, [*part.values(), *waits]) for node, part in by_node.values()]
             await together(self._request(self._redis, request) for request in requests)
             found = [request.answers for request in requests]
         else:
@@ -159,7 +241,16 @@ class Commands:
 
     async def _request(self, cluster: RedisCluster, request: Together) -> None:
         async with self._slots:
-            await cluster.execute_command(*request.first, target_nodes=[request])
+            await self._execute(cluster, request, *request.first)
+
+    async def _execute(self, cluster: RedisCluster, to: Any, *command: Any, **options: Any) -> Any:
+        try:
+            return await cluster.execute_command(*command, target_nodes=[to], **options)
+        except driver.ResponseError as error:
+            # A primary that has become a replica sends no script on from a client that reads from replicas.
+            if read_only(error):
+                await cluster.nodes_manager.initialize()
+            raise
 
     def _confirm(self, confirmed: int) -> None:
         if confirmed < self._replicas:
@@ -181,9 +272,12 @@ class Commands:
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]
         try:
             # The pool of redis-py 8 lends connections that the server has closed, if they speak RESP3.
-            if hasattr(connection, "can_read") and await connection.can_read():
+            closed = hasattr(connection, "can_read") and await connection.can_read()
+            if closed or (self._renewed is not None and connection not in self._renewed):
                 await connection.disconnect()
                 await connection.connect()
+            if self._renewed is not None:
+                self._renewed.add(connection)
             with lost_connections():
                 await connection.send_packed_command(connection.pack_commands(commands))
             answers: list[Any] = []
@@ -192,6 +286,10 @@ class Commands:
                     answers.append(await connection.read_response(disable_decoding=True))
                 except driver.ResponseError as error:
                     answers.append(error)
+            if any(read_only(answer) for answer in answers):
+                # Another server may take writes behind this address by now, and all connections of the pool lead to
+                # the old one. Those in use cannot be closed here, so that each is renewed when it is taken next.
+                self._renewed = WeakSet()
             return answers
         finally:
             await pool.release(connection)
@@ -201,7 +299,7 @@ class Commands:
         node, asking = cluster.get_node_from_key(name), False
         for _ in range(_REDIRECTIONS):
             to = Confirming(node, self._wait, asking=asking)
-            answer = await cluster.execute_command(*command, target_nodes=[to])
+            answer = await self._execute(cluster, to, *command)
             if to.redirected is None:
                 return answer, to.confirmed
             if asking := not isinstance(to.redirected, driver.MovedError):

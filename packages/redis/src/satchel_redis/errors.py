@@ -15,6 +15,8 @@ def translate(error: Exception, where: str) -> StorageError | None:
         return None
     text = str(error)
     code = text.split(" ", 1)[0]
+    if read_only(error):
+        return StorageUnavailableError(f"{where} is a replica, which takes no writes")
     match error:
         case driver.AuthenticationError() | driver.AuthorizationError():
             return ConfigurationError(f"{where} does not take the user name and password given")
@@ -30,8 +32,6 @@ def translate(error: Exception, where: str) -> StorageError | None:
             return StorageUnavailableError(f"{where} is still loading its data")
         case driver.OutOfMemoryError():
             return StorageUnavailableError(f"{where} has reached its maxmemory")
-        case driver.ReadOnlyError():
-            return StorageUnavailableError(f"{where} is a replica, which takes no writes")
         case driver.TimeoutError():
             return StorageUnavailableError(f"{where} did not answer in time")
         case driver.ConnectionError():
@@ -49,6 +49,13 @@ def translate(error: Exception, where: str) -> StorageError | None:
     if code in ("BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE"):
         return StorageUnavailableError(f"{where} takes no writes now: {code}")
     return StorageError(f"{where} failed: {code if code.isupper() else type(error).__name__}")
+
+
+def read_only(answer: object) -> bool:
+    """Tell whether a server refused a write as it is a replica; Redis 6 quotes what a script of ours met."""
+    return isinstance(answer, driver.ReadOnlyError) or (
+        isinstance(answer, driver.ResponseError) and "-READONLY " in str(answer)
+    )
 
 
 def _lost(error: Exception, where: str) -> StorageError:

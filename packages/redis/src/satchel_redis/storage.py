@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any, ClassVar, Final, Self, TypeVar, Unpack
 
@@ -147,6 +148,7 @@ class RedisStorage(EncodedStorage[V]):
 
     async def close(self) -> None:
         """Close the client, unless it was passed in."""
+        await self._commands.close()
         if self._owned:
             await self._redis.aclose()
             if isinstance(self._redis, Redis) and isinstance(self._redis.connection_pool, SentinelConnectionPool):
@@ -186,18 +188,11 @@ class RedisStorage(EncodedStorage[V]):
         return bool(await self._commands.change(name.encode(), "PEXPIRE", name.encode(), self.ttl_ms))
 
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
-        """SCAN every primary to the end; it may return a name twice."""
-        pattern = starting(prefix)
-        seen: set[bytes] = set()
-        for node in self._redis.get_primaries() if isinstance(self._redis, RedisCluster) else [None]:
-            cursor: Any = None
-            while cursor != 0:
-                scan = (b"MATCH", pattern, b"COUNT", _PAGE, *self._scan)
-                cursor, names = await self._commands.ask(b"", "SCAN", cursor or 0, *scan, node=node)
-                cursor = int(cursor[node.name] if node else cursor)
-                fresh = set(names) - seen
-                seen |= fresh
-                yield [name.decode() for name in fresh if _is_utf8(name)]
+        """SCAN every primary to the end."""
+        scan = self._commands.scan(b"MATCH", starting(prefix), b"COUNT", _PAGE, *self._scan)
+        async with aclosing(scan) as pages:
+            async for names in pages:
+                yield [name.decode() for name in names if _is_utf8(name)]
 
     async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
         """GET all in one script; on a Cluster, where a script has one slot, in one request to each node."""
@@ -255,14 +250,15 @@ class RedisStorage(EncodedStorage[V]):
         return hashlib.sha1(payload, usedforsecurity=False).hexdigest()
 
     def schema(self) -> str:
-        """Return the rule for a user that may do what the storage does, and no more."""
-        pattern = starting(self._prefix).decode()
+        """Return the rule for a user that may do what the storage does, and no more, as redis-cli takes it."""
         commands = "+get +set +unlink +pexpire +persist +exists +evalsha +eval +scan +ping +select"
         if isinstance(self._redis, RedisCluster):
             commands += " +cluster|slots +command +asking"
         if self._wait_replicas:
             commands += " +wait"
-        return f'ACL SETUSER satchel on >PASSWORD "~{pattern}" {commands}\n'
+        if _options(self._redis).get("client_name"):
+            commands += " +client|setname"
+        return f"ACL SETUSER satchel on >PASSWORD {_quoted(self._prefix)} {commands}\n"
 
     def translate(self, error: Exception) -> StorageError | None:
         """Say what an error of the driver's, or the code that starts an error of the server's, means."""
@@ -289,6 +285,20 @@ def _count(name: str, number: int) -> int:
 def starting(text: str) -> bytes:
     """Return the pattern of all names that start with `text`."""
     return _GLOB.sub(rb"\\\g<0>", text.encode()) + b"*"
+
+
+def _quoted(prefix: str) -> str:
+    """Return the rule for all names that start with `prefix`, in the quotes of redis-cli, where backslashes escape.
+
+    Redis takes no space in a pattern, so that instead of one any character is allowed there.
+    """
+    pattern = starting(prefix).decode().replace(" ", "?")
+    return '"~' + pattern.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _options(redis: Redis | RedisCluster) -> dict[str, Any]:
+    """Return what a client tells its connections."""
+    return redis.connection_kwargs if isinstance(redis, RedisCluster) else redis.connection_pool.connection_kwargs
 
 
 def _is_utf8(name: bytes) -> bool:
