@@ -41,6 +41,25 @@ def test_run_fails_where_a_clause_does() -> None:
     assert "  happened  None" in out
 
 
+def test_every_storage_of_memory_is_known_to_have_its_records_to_itself() -> None:
+    code, _, err = _call("run", "memory://", "-c", "R0-read-your-writes")
+
+    assert code == 0
+    assert "not applicable  R0-read-your-writes" in err
+
+
+def test_the_command_to_repeat_has_the_url_as_it_was_given() -> None:
+    _, out, _ = _call("run", "memory://", "-c", "R1-absent-is-none", "-x", "R1-absent-is-none=never")
+
+    assert "satchel-conformance run memory:// --clause R1-absent-is-none" in out
+
+
+def test_help_and_version() -> None:
+    assert _call("-h")[1] == _call("--help")[1]
+    assert _call("run", "-h")[0] == 0
+    assert _call("--version")[1].startswith("satchel-conformance 0.")
+
+
 def test_run_takes_a_url_and_then_tries_other_processes_too(tmp_path: Path) -> None:
     code, _, err = _call("run", f"sqlite:///{tmp_path}/bot.db", "-c", "R14-setup-of-processes", "-c", "R8-read")
 

@@ -3,7 +3,10 @@
 import asyncio
 import json
 import re
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 from satchel import Capabilities, MemoryStorage, StorageUnavailableError
 from satchel.codecs import JSON
 from satchel.keys import check_key
-from satchel_conformance import Report, Result, Status, validate
+from satchel_conformance import Report, Result, Status, bench, runner, validate
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -105,6 +108,48 @@ def test_a_clause_that_does_not_end_fails(monkeypatch: pytest.MonkeyPatch) -> No
     [result] = _validate(Hangs, shared=False, clauses=["R1-absent-is-none"]).results
 
     assert (result.status, result.happened) == (Status.FAILED, "it had not ended after 0.05 s")
+
+
+@pytest.mark.parametrize("method", ["setup", "aclose"])
+def test_a_storage_that_does_not_open_or_close_is_said_to(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(runner, "_TO_MEET", 0.02)
+    storage = type("Hangs", (MemoryStorage,), {method: hang})
+    with pytest.raises(StorageUnavailableError, match=r"setup\(\) and aclose\(\) had not ended after 0.02 s"):
+        _validate(storage, shared=False)
+
+
+def test_storages_that_do_not_close_end_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hangs(MemoryStorage[Any]):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            made.append(self)
+
+        async def aclose(self) -> None:
+            if self is not made[0]:  # the one that validate() looks at
+                await asyncio.Event().wait()
+
+    made: list[object] = []
+    monkeypatch.setattr(bench, "_TO_CLOSE", 0.02)
+    assert _validate(Hangs, shared=False, clauses=["R4-namespaces-apart", "R1-absent-is-none"]).ok
+
+
+@pytest.mark.parametrize("made", [None, 7])
+def test_what_is_no_storage_is_said_at_once(made: object) -> None:
+    with pytest.raises(ValueError, match=f"the factory made {made}, which is no storage"):
+        _validate(lambda: made)
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed() -> None:
+    run = "from satchel_conformance.worker import run_workers; run_workers('memory://', 'n', 'create', 1, processes=2)"
+    with subprocess.Popen([sys.executable, "-c", run], stdout=subprocess.PIPE) as parent:
+        time.sleep(0.5)  # they may be there by then, or be started later
+        parent.kill()
+        assert parent.stdout is not None
+        with ThreadPoolExecutor(1) as thread:  # each of them holds the pipe, and waits for the other for ever
+            assert thread.submit(parent.stdout.read).result(timeout=20) == b""
 
 
 @pytest.mark.parametrize("clause", ["R2-any-value", "R1-model"])

@@ -61,6 +61,7 @@ THOROUGH: Final = Profile(examples=500, programs=500, part=1)
 """For a release."""
 
 _MANY: Final = 1200
+_TO_CLOSE: Final = 20.0  # seconds
 
 PREFIX: Final = 9
 """The bytes that stand before each key where a storage has no namespaces."""
@@ -247,4 +248,5 @@ async def _end(process: Process) -> None:
 
 async def _close(storage: Lifecycle) -> None:
     with suppress(Exception):  # closing has clauses of its own
-        await storage.aclose()
+        async with asyncio.timeout(_TO_CLOSE):  # each, as the limit of a clause ends only what it waits for first
+            await storage.aclose()

@@ -1,5 +1,6 @@
 """Trying a storage, clause by clause: `validate()`, and what pytest and the command line share with it."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -10,8 +11,9 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from satchel import Capabilities, Lifecycle, open_storage
+from satchel import Capabilities, Lifecycle, StorageUnavailableError, open_storage
 from satchel_conformance.bench import QUICK, THOROUGH, Factory, Profile, Setting
+from satchel_conformance.checks import shown
 from satchel_conformance.declared import Declared
 from satchel_conformance.registry import select
 from satchel_conformance.results import Report, Result
@@ -20,6 +22,7 @@ from satchel_conformance.running import at_once, in_turn, prepare
 PROFILES: Final = MappingProxyType({"quick": QUICK, "thorough": THOROUGH})
 """How much is tried, by name."""
 
+_TO_MEET: Final = 60.0  # seconds
 _SECRET: Final = re.compile("pass|secret|token|key", re.IGNORECASE)
 
 
@@ -61,7 +64,8 @@ async def validate(
 
     Raises:
         ValueError: `clauses`, `exceptions` or `profile` name one that is not there, or an exception gives no reason; or
-            there are to be several jobs, and `storage` or `kill` cannot be handed to another process.
+            there are to be several jobs, and `storage` or `kill` cannot be handed to another process; or the factory
+            makes no storage.
         SatchelError: the storage cannot be opened: there is no such server, or it lets nobody in.
     """
     url = storage if isinstance(storage, str) else ""
@@ -126,11 +130,20 @@ async def _meet(factory: Factory) -> tuple[str, Capabilities | None]:
     """Return the storage's name, and what it declares itself once it knows its server."""
     made: Any = factory()
     storage = await made if isawaitable(made) else made
+    if not any(hasattr(storage, method) for method in ("read", "write", "delete")):
+        raise ValueError(f"the factory made {shown(storage)}, which is no storage: it has no read, write and delete")
+    limit = asyncio.timeout(_TO_MEET)
     try:
-        if isinstance(storage, Lifecycle):
-            await storage.setup()
-        capabilities = getattr(storage, "capabilities", None)
-    finally:
-        if isinstance(storage, Lifecycle):
-            await storage.aclose()
+        async with limit:
+            try:
+                if isinstance(storage, Lifecycle):
+                    await storage.setup()
+                capabilities = getattr(storage, "capabilities", None)
+            finally:
+                if isinstance(storage, Lifecycle):
+                    await storage.aclose()
+    except TimeoutError:
+        if limit.expired():
+            raise StorageUnavailableError(f"setup() and aclose() had not ended after {_TO_MEET:g} s") from None
+        raise
     return type(storage).__name__, capabilities if isinstance(capabilities, Capabilities) else None

@@ -5,8 +5,11 @@ adapter and its driver have been imported, which takes longer than most jobs.
 """
 
 import asyncio
+import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from itertools import count
 from multiprocessing import Process, set_start_method
@@ -130,6 +133,7 @@ def do(url: str, namespace: str, job: str, *arguments: str) -> None:
 def main(processes: int, url: str, namespace: str, job: str, *arguments: str) -> int:
     """Do the job in so many processes, and return how many failed."""
     if processes == 1:
+        _end_with_parent([])
         do(url, namespace, job, "0", *arguments)
         return 0
     storage_class(url)
@@ -137,9 +141,24 @@ def main(processes: int, url: str, namespace: str, job: str, *arguments: str) ->
     each = [Process(target=do, args=(url, namespace, job, str(n), *arguments)) for n in range(processes)]
     for process in each:
         process.start()
+    _end_with_parent(each)
     for process in each:
         process.join()
     return sum(process.exitcode != 0 for process in each)
+
+
+def _end_with_parent(others: list[Process]) -> None:
+    """End this process, and others, when the one that started it has been killed: nobody else would."""
+    parent = os.getppid()  # on Windows it stays what it is
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        for process in others:
+            process.kill()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="satchel-conformance-parent", daemon=True).start()
 
 
 if __name__ == "__main__":

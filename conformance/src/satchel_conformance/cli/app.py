@@ -8,8 +8,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, cast
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -25,7 +27,11 @@ from satchel_conformance.runner import PROFILES, check_exceptions, profile_of, v
 from satchel_conformance.running import check_portable
 
 app = typer.Typer(
-    help="Proves a Satchel storage right.", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
+    help="Proves a Satchel storage right.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 _WORTH_PROCESSES: Final = 20  # clauses; to start processes takes as long as some of them
@@ -34,6 +40,16 @@ _Patterns = Annotated[
     list[str] | None, typer.Option("--clause", "-c", help="An id, a rule such as R4, or a glob; may be repeated.")
 ]
 _File = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report to this file, too.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version, and end.", is_eager=True)] = False,
+) -> None:
+    """Print the version if asked to."""
+    if show_version:
+        typer.echo(f"satchel-conformance {version('satchel-conformance')}")
+        raise typer.Exit
 
 
 @app.command()
@@ -45,7 +61,9 @@ def run(
     capabilities: Annotated[
         str, typer.Option(metavar="MODULE:NAME", help="What is declared, if the storage does not say itself.")
     ] = "",
-    private: Annotated[bool, typer.Option("--private", help="Every storage has its records to itself.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Every storage has its records to itself, as each of memory:// has.")
+    ] = False,
     profile: Annotated[str, typer.Option(help=f"How much is tried: {', '.join(PROFILES)}.")] = "quick",
     jobs: Annotated[
         int | None,
@@ -81,7 +99,7 @@ def run(
         trying = validate(
             storage,
             capabilities=declared,
-            shared=not private,
+            shared=not (private or target.lower().startswith("memory://")),
             exceptions=excepted,
             clauses=clause or (),
             profile=profile,
@@ -94,7 +112,7 @@ def run(
             _stop(str(error))
         except BrokenProcessPool:
             _stop("a process in which clauses were tried has ended; with --jobs 1, this one ends instead, and says why")
-    if "://" not in target:
+    if "://" not in target or report.target == urlsplit(target).geturl():  # which writes memory:// without its slashes
         report = replace(report, target=target)
     for file, written in ((junit, report.to_junit), (markdown, report.to_markdown), (badge, report.to_badge)):
         if file is not None:
