@@ -1,12 +1,12 @@
 """Storages that mix up absence, errors and empty values."""
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from conformance.tests.planted import planted
-from conformance.tests.planted.correct import Alone, Correct, Plain
-from satchel import ANY, CorruptValueError, Expected, Payload, Record
+from conformance.tests.planted.correct import Alone, Correct, Each, Plain
+from satchel import ANY, Change, CorruptValueError, Expected, Payload, Record
 from satchel.keys import check_key
 
 
@@ -187,3 +187,32 @@ class CorruptHasNoVersion(CatchesCorruption):
     async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
         found = await super().get_versioned(name)
         return found if found is not None and self.is_well(found[0]) else None
+
+
+@planted("R1-corrupt-raises-everywhere")
+class CorruptIsNoRecord(Correct):
+    """read_records leaves out what cannot be decoded."""
+
+    async def read_records(self, keys: Iterable[str]) -> dict[str, Record[Any]]:
+        try:
+            return await super().read_records(keys)
+        except CorruptValueError:
+            return {}
+
+
+@planted("R1-falsy-in-commit")
+class CommitDeletesFalsy(Correct):
+    """A commit takes a value that is empty or zero for None, which deletes."""
+
+    async def commit(self, changes: Mapping[str, Change[Any]]) -> dict[str, str]:
+        done = {key: Change(change.value or None, change.expected) for key, change in changes.items()}
+        return await super().commit(done)
+
+
+@planted("R1-falsy-in-each")
+class EachDeletesFalsy(Each):
+    """write_records takes a value that is empty or zero for None, which deletes."""
+
+    async def write_records(self, changes: Mapping[str, Change[Any]]) -> dict[str, str]:
+        done = {key: Change(change.value or None, change.expected) for key, change in changes.items()}
+        return await super().write_records(done)

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from conformance.tests.planted import planted
 from conformance.tests.planted.correct import Alone, Correct, World
-from satchel import ANY, Expected, InvalidKeyError, Payload
+from satchel import ANY, Change, Expected, InvalidKeyError, Payload
 from satchel.adapter import EncodedStorage
 from satchel.keys import check_key, escape, escape_part, unescape
 
@@ -440,3 +440,39 @@ class SmallerLimit(Correct):
     def _encode(self, name: str, key: str, value: Any) -> Payload:
         payload = super()._encode(name, key, value)
         return EncodedStorage._encode(self, name, key, ["x" * 300_000]) if len(payload) > 299_000 else payload
+
+
+@planted("R4-namespaces-longest")
+class CutsNamespace(Correct):
+    """A namespace is cut to 63 bytes, as PostgreSQL cuts names."""
+
+    def __init__(self, world: World, **options: Any) -> None:
+        super().__init__(world, **options)
+        self._prefix = self._prefix[:-1][:63] + ":"
+
+
+@planted("R5-over-limit")
+class LimitsCharacters(Correct):
+    """The limit of a value is counted in characters."""
+
+    def _encode(self, name: str, key: str, value: Any) -> Payload:
+        if type(value) is str and not value.isascii() and len(value) < 300_000:
+            return self.codec.encode(value)
+        return super()._encode(name, key, value)
+
+
+@planted(
+    "R4-refuses-empty",
+    "R4-refuses-too-long",
+    "R4-refuses-lone-surrogates",
+    "R4-refuses-other-types",
+    "R7-commit-refuses",
+)
+class CommitsAnyKey(Correct):
+    """A commit does nothing about a key that it cannot take, and says nothing."""
+
+    async def commit(self, changes: Mapping[str, Change[Any]]) -> dict[str, str]:
+        try:
+            return await super().commit(changes)
+        except InvalidKeyError:
+            return {}

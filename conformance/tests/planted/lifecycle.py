@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from conformance.tests.planted import planted
 from conformance.tests.planted.correct import Correct, World
 from satchel import (
     ANY,
+    Change,
     ConflictError,
     CorruptValueError,
     Expected,
@@ -381,3 +382,11 @@ class Prints(Correct):
     async def get(self, name: str) -> Payload | None:
         sys.stdout.write(f"get {name}\n")
         return await super().get(name)
+
+
+@planted("R11-closed-refuses")
+class CommitsClosed(Correct):
+    """A closed storage commits nothing, and says that it has."""
+
+    async def commit(self, changes: Mapping[str, Change[Any]]) -> dict[str, str]:
+        return dict.fromkeys(changes, "") if self._closed else await super().commit(changes)

@@ -332,3 +332,12 @@ class WritesOneByOne(Correct):
     async def write_many(self, values: Mapping[str, Any]) -> None:
         for key, value in values.items():
             await self.write(key, value)
+
+
+@planted("R0-batch-refuses-wholly")
+class BatchDeletesNone(Correct):
+    """write_many takes None for a value that is to be deleted."""
+
+    async def write_many(self, values: Mapping[str, Any]) -> None:
+        await self.delete_many([key for key, value in values.items() if value is None])
+        await super().write_many({key: value for key, value in values.items() if value is not None})

@@ -7,7 +7,8 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 from conformance.tests.planted import planted
 from conformance.tests.planted.correct import Correct, Plain, World
 from conformance.tests.planted.wire import Wire
-from satchel import ANY, ConflictError, Expected, Payload, Record, StorageError, StorageUnavailableError
+from satchel import ANY, Change, ConflictError, Expected, Payload, Record, StorageError, StorageUnavailableError
 from satchel.deadlines import Deadlines
 
 _BEGUN: ContextVar[float] = ContextVar("begun")
@@ -512,3 +513,45 @@ class ChangesOneByOne(EachOverWire):
         for name in changes:
             await self.get(name)
         return await super().put_each(changes)
+
+
+@planted("R15-refused", "R15-silent")
+class RecordsAreGoneInOutage(Wire):
+    """In an outage, read_records finds nothing."""
+
+    async def read_records(self, keys: Iterable[str]) -> dict[str, Record[Any]]:
+        try:
+            return await super().read_records(keys)
+        except StorageUnavailableError:
+            return {}
+
+
+@planted("R15-refused", "R15-silent")
+class ConflictsInOutage(Wire):
+    """In an outage, a commit says that it is in conflict."""
+
+    async def commit(self, changes: Mapping[str, Change[Any]]) -> dict[str, str]:
+        try:
+            return await super().commit(changes)
+        except StorageUnavailableError as error:
+            raise ConflictError(str(error)) from error
+
+
+@planted("R15-refused", "R15-silent")
+class TouchesNothingInOutage(Wire):
+    """In an outage, touch says that there is no record."""
+
+    async def touch(self, key: str) -> bool:
+        try:
+            return await super().touch(key)
+        except StorageUnavailableError:
+            return False
+
+
+@planted("R15-refused")
+class BatchesAreDoneInOutage(Wire):
+    """Where connections are refused, write_many says that all is done."""
+
+    async def put_many(self, payloads: Mapping[str, Payload]) -> None:
+        with suppress(OSError, EOFError):
+            await super().put_many(payloads)

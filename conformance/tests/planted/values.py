@@ -382,3 +382,17 @@ class BatchLosesKinds(Correct):
     async def write_many(self, values: Mapping[str, Any]) -> None:
         texts = {key: changed(value, lambda p: str(p) if type(p) is int else p) for key, value in values.items()}
         await super().write_many(texts)
+
+
+class _DriversText(str):
+    """A kind of string that a driver gives, as others give kinds of numbers and documents."""
+
+    __slots__ = ()
+
+
+@planted("R2-any-value", others=True)
+class GivesDriversTypes(Correct):
+    """read gives strings of a class of the driver's, which look like strings and cannot be written back."""
+
+    async def read(self, key: str) -> Any:
+        return changed(await super().read(key), lambda part: _DriversText(part) if type(part) is str else part)

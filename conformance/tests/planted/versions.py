@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 from conformance.tests.planted import planted
-from conformance.tests.planted.correct import Alone, Correct, Plain, World
+from conformance.tests.planted.correct import Alone, Correct, Plain, World, is_over
 from satchel import ANY, Expected, Payload, Record
 
 
@@ -616,3 +616,14 @@ class BatchInSteps(Correct):
     async def drop_many(self, names: Sequence[str]) -> None:
         for name in names:
             await self.drop(name)
+
+
+@planted("R7-stale-after-expiry")
+class ExpiryResetsVersion(Counts):
+    """Versions start from 1 again after a record has ended, as they are kept in it."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        row = self.rows.get(name)
+        if row is not None and is_over(row):
+            self.world.notes[name] = 0
+        return await super().put(name, payload, expected)

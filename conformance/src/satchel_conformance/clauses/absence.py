@@ -1,8 +1,9 @@
 """R1: absence is None, and only absence is."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from satchel import CorruptValueError
+from satchel import Change, CorruptValueError
 from satchel.codecs import JSONCodec
 from satchel_conformance.bench import Bench
 from satchel_conformance.checks import expect, expect_error, expect_same
@@ -65,6 +66,30 @@ async def falsy_version(bench: Bench) -> None:
         expect_same(record.value, value, f"read_versioned after writing {value!r}")
 
 
+@clause("R1-falsy-in-commit", "transactional", "versioned")
+async def falsy_commit(bench: Bench) -> None:
+    """Empty and falsy values are written by a commit, over what is there too, and read by read_records."""
+    await _falsy_records(bench, bench.storage.commit, "commit")
+
+
+@clause("R1-falsy-in-each", "versioned_batch")
+async def falsy_each(bench: Bench) -> None:
+    """Empty and falsy values are written by write_records, over what is there too, and read by read_records."""
+    await _falsy_records(bench, bench.storage.write_records, "write_records")
+
+
+async def _falsy_records(bench: Bench, write: Callable[[dict[str, Change[Any]]], Awaitable[object]], how: str) -> None:
+    """See that falsy values are there, as new records and as those that replace others."""
+    values: dict[str, Any] = {f"falsy:{index}": value for index, value in enumerate(({}, [], "", 0, 0.0, False))}
+    versions: dict[str, str | None] = dict.fromkeys(values)
+    for times in ("a", "another"):
+        await write({key: Change(value, versions[key]) for key, value in values.items()})
+        found = await bench.storage.read_records(values)
+        read = {key: found[key].value for key in values if key in found}
+        expect_same(read, values, f"read_records after {times} {how} of falsy values")
+        versions = {key: record.version for key, record in found.items()}
+
+
 class _Garbling(JSONCodec):
     """Stores the beginning of a JSON text."""
 
@@ -87,7 +112,7 @@ async def corrupt(bench: Bench) -> None:
 
 @clause("R1-corrupt-raises-everywhere")
 async def corrupt_everywhere(bench: Bench) -> None:
-    """Corrupt bytes raise from read_versioned and read_many too, where these are declared."""
+    """Corrupt bytes raise from read_versioned, read_many and read_records too, where these are declared."""
     storage = await bench.another(codec=_Garbling())
     await storage.write("broken", {"a": 1})
     if bench.capabilities.versioned:
@@ -96,3 +121,6 @@ async def corrupt_everywhere(bench: Bench) -> None:
     if bench.capabilities.batch:
         with expect_error(CorruptValueError, "read_many of half a JSON text"):
             await storage.read_many(["nobody", "broken"])
+    if bench.capabilities.transactional or bench.capabilities.versioned_batch:
+        with expect_error(CorruptValueError, "read_records of half a JSON text"):
+            await storage.read_records(["nobody", "broken"])

@@ -88,6 +88,8 @@ async def refuses_wholly(bench: Bench) -> None:
     await bench.storage.write("a", "old")
     with expect_error(UnsupportedValueError, "write_many with a NaN"):
         await bench.storage.write_many({"a": "new", "b": 1, "bad": {"x": nan}, "c": 1})
+    with expect_error(UnsupportedValueError, "write_many with None, which is no value"):
+        await bench.storage.write_many({"b": 1, "a": None, "c": 1})
     with expect_error(InvalidKeyError, "write_many with an empty key"):
         await bench.storage.write_many({"a": "new", "b": 1, "": 1, "c": 1})
     with expect_error(InvalidKeyError, "delete_many with an empty key"):

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from satchel import SatchelError, StorageUnavailableError
+from satchel import Change, SatchelError, StorageUnavailableError
 from satchel_conformance.bench import Bench, Everything
 from satchel_conformance.checks import NotApplicable, expect, expect_same, outcome, shown
 from satchel_conformance.proxy import BlackHole, Cut, Delay, Drip, Fault, Proxy, Refuse, Truncate
@@ -51,8 +51,19 @@ def _calls(bench: Bench, storage: Everything) -> dict[str, Callable[[], Awaitabl
     if bench.capabilities.versioned:
         calls["read_versioned"] = lambda: storage.read_versioned("key")
         calls["write_versioned"] = lambda: storage.write_versioned("third", _NEW, None)
+    if bench.capabilities.expiring:
+        calls["touch"] = lambda: storage.touch("key")
     if bench.capabilities.batch:
         calls["read_many"] = lambda: storage.read_many(["key", "absent"])
+        calls["write_many"] = lambda: storage.write_many({"other": _NEW, "fourth": _NEW})
+        calls["delete_many"] = lambda: storage.delete_many(["absent", "nobody"])
+    new = {"fifth": Change(_NEW, None), "sixth": Change(_NEW, None)}
+    if bench.capabilities.transactional or bench.capabilities.versioned_batch:
+        calls["read_records"] = lambda: storage.read_records(["key", "absent"])
+    if bench.capabilities.transactional:
+        calls["commit"] = lambda: storage.commit(new)
+    if bench.capabilities.versioned_batch:
+        calls["write_records"] = lambda: storage.write_records(new)
     if bench.capabilities.listing:
         calls["keys"] = lambda: anext(aiter(storage.keys()))
     return calls

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
-from satchel import ConfigurationError, Lifecycle, StorageClosedError, StorageError
+from satchel import Change, ConfigurationError, Lifecycle, StorageClosedError, StorageError
 from satchel_conformance.bench import Bench, Everything
 from satchel_conformance.checks import NotApplicable, expect, expect_error, expect_same, outcome
 from satchel_conformance.registry import clause
@@ -112,6 +112,12 @@ def _calls(bench: Bench, storage: Everything) -> dict[str, Callable[[], Awaitabl
         calls["read_many"] = lambda: storage.read_many(["key"])
         calls["write_many"] = lambda: storage.write_many({"key": 2})
         calls["delete_many"] = lambda: storage.delete_many(["key"])
+    if bench.capabilities.transactional or bench.capabilities.versioned_batch:
+        calls["read_records"] = lambda: storage.read_records(["key"])
+    if bench.capabilities.transactional:
+        calls["commit"] = lambda: storage.commit({"key": Change(2, None)})
+    if bench.capabilities.versioned_batch:
+        calls["write_records"] = lambda: storage.write_records({"key": Change(2, None)})
     return calls
 
 

@@ -51,6 +51,13 @@ async def injective(bench: Bench) -> None:
     await _apart(bench, *chain.from_iterable(pairs))
 
 
+@clause("R4-namespaces-longest", "shared")
+async def longest(bench: Bench) -> None:
+    """A namespace may have 128 bytes, and the last one counts."""
+    most = "n" * (127 - len(bench.namespace))
+    await _apart(bench, (most + "a", "key"), (most + "z", "key"))
+
+
 @clause("R4-namespaces-look-alike", "shared")
 async def look_alike(bench: Bench) -> None:
     """Namespaces that differ in case, in normalisation, in a trailing character or in length are different."""

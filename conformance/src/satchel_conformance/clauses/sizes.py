@@ -32,6 +32,8 @@ async def over(bench: Bench) -> None:
         await bench.storage.write("large", _text(limit + 1))
     sizes = (getattr(caught.error, "size", None), getattr(caught.error, "limit", None))
     expect(sizes == (limit + 1, limit), f"the error has size {limit + 1} and limit {limit}", f"it has {sizes}")
+    with expect_error(ValueTooLargeError, f"write of {limit // 2} characters that take two bytes each, and quotes,"):
+        await bench.storage.write("large", "é" * (limit // 2))
     expect_same(await bench.storage.read("large"), "old", "read after a value was too large")
 
 

@@ -17,7 +17,12 @@ _ACCESS_KEY: Final = "AWS_ACCESS_KEY_ID"
 _SECRET_KEY: Final = "AWS_SECRET_ACCESS_KEY"
 # Without tcp_nodelay, the body of an answer waits for the acknowledgement of its head, which takes 40 ms:
 # https://docs.ceph.com/en/latest/radosgw/frontends/
-_CEPH: Final = "sed -i 's/beast endpoint=[^ ]*/& tcp_nodelay=1/' /etc/ceph/ceph.conf; exec docker-entrypoint.sh"
+# The index of a bucket is in eleven parts, all of which a listing asks, of however few objects:
+# https://docs.ceph.com/en/latest/radosgw/dynamicresharding/
+_CEPH: Final = (
+    r"sed -i 's/beast endpoint=[^ ]*/& tcp_nodelay=1\nrgw override bucket index max shards = 1/' /etc/ceph/ceph.conf; "
+    "exec docker-entrypoint.sh"
+)
 # moto looks whether a condition holds, writes, and then adds the metadata (`put_object` in its s3/responses.py), but
 # takes no lock: when eight clients of boto3's replace one object at once, two may be told that they did (2 of 1800
 # rounds). S3 makes one wait for the other, so here one request is answered at a time, each read to its end first.
