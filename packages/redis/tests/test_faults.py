@@ -215,7 +215,7 @@ async def test_after_a_failover_behind_one_address_a_storage_finds_the_server_th
         for call in (storage.write, storage.write_versioned):
             proxy.move_to(redis_restarted_url)
             proxy.cut()
-            arguments = (0,) if call == storage.write else (0, None)
+            arguments: tuple[Any, ...] = (0,) if call == storage.write else (0, None)
             keys = [f"{call.__name__}:{number}" for number in range(10)]
             async with asyncio.timeout(10):
                 while [key for key in keys if await storage.read(key) is None]:
