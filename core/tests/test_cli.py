@@ -18,6 +18,8 @@ import asyncio, os, signal
 from satchel import MemoryStorage
 from satchel.cli.chat import chat
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what starts the tests may ignore it
+
 class Storage(MemoryStorage):
     async def aclose(self):
         os.kill(os.getpid(), signal.SIGINT)
