@@ -4,6 +4,7 @@ What a real bot of grammY's leaves is read in tests/test_moving_from_grammy.py, 
 """
 
 import secrets
+import shlex
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,9 +59,9 @@ async def test_more_sessions_than_one_page_are_listed_once_each(url: str, raw: R
 async def test_the_rights_that_the_schema_names_are_enough(
     url: str, raw: Redis, prefix: str, kind: type[GrammyRedisStorage | AiogramRedisStorage]
 ) -> None:
-    _, _, user, *rules = kind(url, prefix=prefix).schema().split()
+    _, _, user, *rules = shlex.split(kind(url, prefix=prefix).schema())
     user, password = user + secrets.token_hex(4), secrets.token_hex(8)
-    rules = [rule.strip('"').replace("PASSWORD", password) for rule in rules]
+    rules = [rule.replace("PASSWORD", password) for rule in rules]
     await raw.set(f"{prefix}42", "{}")
     await raw.set(f"{prefix}:42:42:data", "{}")
     await raw.execute_command("ACL", "SETUSER", user, *rules)  # type: ignore[no-untyped-call]

@@ -6,7 +6,7 @@ from redis.asyncio import RedisCluster
 
 from satchel.foreign.aiogram import Aiogram
 from satchel.foreign.grammy import Grammy
-from satchel_redis.storage import RedisStorage, starting
+from satchel_redis.storage import RedisStorage, quoted
 
 
 class _Reading(RedisStorage[Any]):
@@ -20,7 +20,7 @@ class _Reading(RedisStorage[Any]):
         commands = "+get +evalsha +eval +scan +ping +select"
         if isinstance(self._redis, RedisCluster):
             commands = "+get +scan +cluster|slots +command +asking"
-        return f'ACL SETUSER satchel on >PASSWORD "~{starting(self.start).decode()}" {commands}\n'
+        return f"ACL SETUSER satchel on >PASSWORD {quoted(self.start)} {commands}\n"
 
 
 class GrammyRedisStorage(Grammy, _Reading):

@@ -258,7 +258,7 @@ class RedisStorage(EncodedStorage[V]):
             commands += " +wait"
         if _options(self._redis).get("client_name"):
             commands += " +client|setname"
-        return f"ACL SETUSER satchel on >PASSWORD {_quoted(self._prefix)} {commands}\n"
+        return f"ACL SETUSER satchel on >PASSWORD {quoted(self._prefix)} {commands}\n"
 
     def translate(self, error: Exception) -> StorageError | None:
         """Say what an error of the driver's, or the code that starts an error of the server's, means."""
@@ -287,7 +287,7 @@ def starting(text: str) -> bytes:
     return _GLOB.sub(rb"\\\g<0>", text.encode()) + b"*"
 
 
-def _quoted(prefix: str) -> str:
+def quoted(prefix: str) -> str:
     """Return the rule for all names that start with `prefix`, in the quotes of redis-cli, where backslashes escape.
 
     Redis takes no space in a pattern, so that instead of one any character is allowed there.
