@@ -446,7 +446,6 @@ readonly = ReadOnly(MemoryStorage[Any]())
 
 
 def test_doctor_says_that_a_storage_is_read_only(tmp_path: Path) -> None:
-    pytest.importorskip("satchel_file")
     for storage in ("test_cli_upkeep:readonly", f"grammy+file://{tmp_path}"):
         done = call("doctor", storage)
         assert (done.code, done.out) == (1, "")
