@@ -13,7 +13,7 @@ from pymongo import AsyncMongoClient
 
 from satchel import ConflictError, Session, Sessions, StorageUnavailableError
 from satchel_conformance import Status, validate
-from satchel_conformance.backends import run_in
+from satchel_conformance.backends import killing, run_in
 from satchel_conformance.servers.mongodb import signal_member
 from satchel_mongodb import MongoDBStorage
 
@@ -155,7 +155,7 @@ async def test_the_server_removes_what_has_ended(
 async def test_members_that_are_killed_all_at_once_have_everything_that_was_acknowledged(
     raw: AsyncMongoClient[Any], mongodb_set_url: str
 ) -> None:
-    kill = partial(run_in, await primary(raw), "kill -9 $(pidof mongod)")
+    kill = partial(run_in, await primary(raw), killing("mongod"))
     report = await validate(mongodb_set_url, kill=kill, clauses=["R9-killed-server"])
     assert report.ok, report.summary()
     assert report.counts[Status.PASSED] == 1

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from satchel_conformance.backends import Backend, container
+from satchel_conformance.backends import Backend, container, killing
 
 POSTGRES_IMAGE: Final = "postgres:15"
 # The image starts a server twice; the first one, for its scripts, listens on no address.
@@ -39,7 +39,7 @@ POSTGRES_STOPS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "restarted": f"kill -INT {_POSTMASTER}",
         # First the one that starts all others: it would end them itself as soon as one was killed, and go on.
-        "killed": f"kill -9 {_POSTMASTER} && (kill -9 $(pidof postgres) || true)",
+        "killed": f"kill -9 {_POSTMASTER} && {{ {killing('postgres')} || true; }}",
     }
 )
 """How to stop it, for `run_in` its container: in order, telling all clients so, and all its processes at once."""
