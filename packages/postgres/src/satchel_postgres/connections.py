@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any, Final, Literal
 from urllib.parse import quote, unquote
 from weakref import WeakSet
@@ -240,8 +241,10 @@ class Made:
                 await connection.close()
             else:
                 connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
-        except BaseException:
+        except BaseException as error:
             self._slots.release()
+            if isinstance(error, asyncio.CancelledError):
+                clear_frames(error.__traceback__)  # they hold what was half connected, and would keep it open
             raise
         connection.prepare_threshold = self.prepare_threshold
         return connection
