@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -701,3 +702,60 @@ async def test_a_port_where_nobody_listens_is_said_at_once(free_tcp_port: int, m
     async with asyncio.timeout(5):
         with pytest.raises(StorageUnavailableError, match="cannot be reached: Connection refused"):
             await open_storage(url).read("chat:1")
+
+
+async def test_a_client_is_used_again_once_its_storage_is_closed(
+    monkeypatch: pytest.MonkeyPatch, moto_url: str
+) -> None:
+    made: list[Any] = []
+    make = boto3.Session.client
+
+    def noted(session: boto3.Session, *arguments: Any, **options: Any) -> Any:
+        made.append(make(session, *arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(boto3.Session, "client", noted)
+    monkeypatch.setenv("AWS_SDK_UA_APP_ID", secrets.token_hex(4))  # unlike any that other tests have left
+
+    async def used(**options: Any) -> S3Storage[Any]:
+        storage: S3Storage[Any] = open_storage(moto_url, namespace="again", **options)
+        await storage.write("chat:1", 1)
+        return storage
+
+    first = await used()
+    second = await used()
+    assert len(made) == 2
+    await first.aclose()
+    third = await used()
+    assert len(made) == 2
+    await second.aclose()
+    await (await used(timeout=timedelta(seconds=3))).aclose()
+    assert len(made) == 3
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    await (await used()).aclose()
+    assert len(made) == 4
+    assert await third.read("chat:1") == 1
+    await third.aclose()
+    handlers = [client.meta.events._emitter._handlers.prefix_search("before-call.s3") for client in made]
+    assert not [one for some in handlers for one in some if getattr(one, "__module__", "").startswith("satchel")]
+
+
+async def test_a_client_that_is_still_used_is_not_used_again(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SDK_UA_APP_ID", secrets.token_hex(4))
+    storage: S3Storage[Any] = open_storage(moto_url, namespace="used")
+    await storage.setup()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(client: Any) -> Any:
+        begun.set()
+        go_on.wait()
+        return client
+
+    waiting = asyncio.ensure_future(storage._objects._aws.run(work))
+    await asyncio.to_thread(begun.wait)
+    await storage.aclose()
+    another: S3Storage[Any] = open_storage(moto_url, namespace="used")
+    async with another:
+        client = await another._objects._aws.run(lambda client: client)
+        go_on.set()
+        assert await waiting is not client

@@ -39,6 +39,13 @@ _REGION: Final = re.compile(r"[a-z0-9-]{1,63}")
 # https://boto3.amazonaws.com/v1/documentation/api/latest/guide/configuration.html
 _FILES: Final = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
 _MAKING: Final = threading.Lock()  # a session is not for several threads
+# What the environment says of how a client connects, or who it is.
+_SAYS: Final = re.compile(r"AWS_.*|BOTO.*|HOME|.*_PROXY|.*CA_BUNDLE|SSL_CERT_.*", re.IGNORECASE)
+
+# Clients whose connections are closed, by how they were made. To make one takes botocore 7 ms, mostly for
+# rules of endpoints that are the same each time; a closed one connects again when it is asked to.
+_SPARE: Final[dict[object, Any]] = {}
+_MOST_SPARE: Final = 8
 
 
 class AWS:
@@ -81,7 +88,10 @@ class AWS:
         self._connections = positive("max_connections", MAX_CONNECTIONS if max_connections is None else max_connections)
         self._own = client is None
         self._client: Any = None
+        self._made_by: object = None
         self._ours = threading.local()
+        self._under_way = 0
+        self._counting = threading.Lock()
         self._closed = False
         self._listens = False
         self._check()
@@ -107,6 +117,8 @@ class AWS:
         """
         backoff = Backoff(self._seconds)
         while True:
+            with self._counting:
+                self._under_way += 1
             try:
                 return await self._threads.run(lambda: self._work(work))
             except ClientError as error:
@@ -127,8 +139,18 @@ class AWS:
         self._threads.close()
         if self._listens and self._own:
             self._client.close()
+            if not self._under_way:
+                self._spare()
         elif self._listens:
             self._unlisten()
+
+    def _spare(self) -> None:
+        """Keep the client, which nobody uses, for the next that is made alike."""
+        self._unlisten()
+        with _MAKING:
+            _SPARE[self._made_by] = self._client
+            while len(_SPARE) > _MOST_SPARE:
+                del _SPARE[next(iter(_SPARE))]
 
     def _check(self) -> None:
         region, endpoint_url, profile = self._given.values()
@@ -166,8 +188,15 @@ class AWS:
             user_agent_extra="satchel",
             **self._settings,
         )
+        configuration = _configuration()
+        self._made_by = (
+            *(self._service, region, endpoint_url, profile, configuration),
+            *(self._seconds, self._connections, repr(self._settings)),
+        )
         with _MAKING:
-            session = _session(profile, _configuration())
+            if (spare := _SPARE.pop(self._made_by, None)) is not None:
+                return spare
+            session = _session(profile, configuration)
             if session.get_credentials() is None:
                 raise driver.NoCredentialsError
             if endpoint_url is not None and region is None and session.region_name is None:
@@ -180,6 +209,8 @@ class AWS:
         try:
             return work(self._client)
         finally:
+            with self._counting:
+                self._under_way -= 1
             if self._closed and self._own:  # while this went on
                 self._client.close()
 
@@ -247,7 +278,7 @@ def _session(profile: str | None, _configuration: object) -> boto3.Session:
 
 def _configuration() -> object:
     """Return what differs as soon as the environment or a file says something else than when a session was made."""
-    said = frozenset(item for item in os.environ.items() if item[0].startswith(("AWS_", "BOTO")) or item[0] == "HOME")
+    said = frozenset(item for item in os.environ.items() if _SAYS.fullmatch(item[0]))
     files = (os.environ.get(name, default) for name, default in _FILES.items())
     return said, *map(_written, files)
 
