@@ -100,8 +100,8 @@ class TestIt(Base):
     result.stdout.fnmatch_lines(["*R1-absent-is-none passes: take it out of `exceptions`*"])
 
 
-@pytest.mark.parametrize(("fails", "outcome"), [(2, "passed"), (3, "failed")])
-def test_what_a_server_breaks_once_in_a_while_is_tried_three_times(
+@pytest.mark.parametrize(("fails", "outcome"), [(2, "passed"), (20, "failed")])
+def test_what_a_server_breaks_once_in_a_while_is_tried_again(
     pytester: pytest.Pytester, fails: int, outcome: str
 ) -> None:
     test = f"""
@@ -126,7 +126,7 @@ class TestIt(Base):
 
     result.assert_outcomes(**{outcome: 1}, deselected=result.parseoutcomes()["deselected"])
     if outcome == "passed":
-        result.stdout.fnmatch_lines(["*R4-injective-case, attempt 2: the emulator folds case on Mondays"])
+        result.stdout.fnmatch_lines(["*R4-injective-case, attempt 3: the emulator folds case on Mondays"])
 
 
 def test_a_class_that_lacks_its_factory_says_so(pytester: pytest.Pytester) -> None:

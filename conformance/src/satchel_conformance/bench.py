@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from inspect import Parameter, isawaitable, signature
 from typing import Any, Final, Protocol, cast
+from urllib.parse import urlsplit
 
 from satchel import (
     Batch,
@@ -151,10 +152,16 @@ class Bench:
             self._stack.push_async_callback(_close, storage)
         return cast("Everything", storage)
 
-    async def behind_proxy(self, *, opened: bool = True, **options: Any) -> tuple[Proxy, Everything]:
-        """Return a proxy before the server, and one more storage in the bench's namespace that goes through it."""
+    async def behind_proxy(
+        self, *, opened: bool = True, password: str = "", **options: Any
+    ) -> tuple[Proxy, Everything]:
+        """Return a proxy before the server, and one more storage in the bench's namespace that goes through it.
+
+        With a password, that one takes the place of what the URL has.
+        """
         proxy = self._stack.enter_context(Proxy(*address_in(self.url)))
-        storage = open_storage(proxy.url(self.url), namespace=self.namespace, **options)
+        url = _with_password(proxy.url(self.url), password) if password else proxy.url(self.url)
+        storage = open_storage(url, namespace=self.namespace, **options)
         self._stack.push_async_callback(_close, storage)
         if opened:
             await storage.setup()
@@ -235,6 +242,11 @@ async def open_bench(
 async def _delete(storage: Everything, keys: Iterator[str]) -> None:
     for key in keys:
         await storage.delete(key)
+
+
+def _with_password(url: str, password: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"someone:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 async def _end(process: Process) -> None:

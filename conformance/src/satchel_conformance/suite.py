@@ -17,7 +17,7 @@ from satchel_conformance.runner import check_exceptions, profile_of
 from satchel_conformance.running import run_clause
 
 _OURS: Final = ("test_clause", "pytest_generate_tests")
-_ATTEMPTS: Final = 3  # at a clause in `races`
+_ATTEMPTS: Final = 20  # at a clause in `races`, as a race may be lost more often than won
 
 
 class StorageConformance:
@@ -41,7 +41,7 @@ class StorageConformance:
         exceptions: clauses that may fail, each with the reason. They run, and are reported as expected failures; one
             that passes fails.
         races: clauses that the server which stands in for the backend breaks once in a while, whoever its client is,
-            each with what was seen of it. They are tried up to three times, and reported when that was needed.
+            each with what was seen of it. They are tried up to twenty times, and reported when that was needed.
     """
 
     capabilities: ClassVar[Capabilities]
@@ -105,9 +105,10 @@ class StorageConformance:
         declared, attempt = self._declared(), 1
         result = asyncio.run(run_clause(clause, storage_factory, declared, setting, exception))
         while result.status is Status.FAILED and clause.id in self.races and attempt < _ATTEMPTS:
-            record_property("satchel_exception", f"{clause.id}, attempt {attempt}: {self.races[clause.id]}")
             attempt += 1
             result = asyncio.run(run_clause(clause, storage_factory, declared, setting, exception))
+        if attempt > 1:
+            record_property("satchel_exception", f"{clause.id}, attempt {attempt}: {self.races[clause.id]}")
         if result.status is Status.EXCEPTED:
             record_property("satchel_exception", f"{clause.id}: {result.reason}")
             pytest.xfail(result.reason)

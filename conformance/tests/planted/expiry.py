@@ -122,12 +122,12 @@ class WriteKeepsEnd(KeepsEnd):
 
 @planted("R6-versioned-write-restarts")
 class VersionedWriteKeepsEnd(KeepsEnd):
-    """A versioned write over a record leaves its end as it was."""
+    """A versioned write over a record, with a lifetime of seconds, leaves its end as it was."""
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
         before = self.end_of(name)
         version = await super().put(name, payload, expected)
-        if isinstance(expected, str):
+        if isinstance(expected, str) and self.ttl is not None and self.ttl < timedelta(minutes=1):
             self.keep_end(name, before)
         return version
 
@@ -359,3 +359,27 @@ class TakesSeconds(Correct):
         with suppress(TypeError):
             ttl = timedelta(seconds=ttl)
         super().__init__(world, ttl=ttl or None, **options)
+
+
+@planted("R6-never-early", shared=False)
+class EndsEarlyWithVersion(Alone):
+    """With its version, a record is gone 30 ms before its end."""
+
+    async def get_versioned(self, name: str) -> tuple[Payload, str] | None:
+        row = self.rows.get(name)
+        if row is not None and row[1] is not None and row[1] - time.monotonic() < 0.03:
+            return None
+        return await super().get_versioned(name)
+
+
+@planted("R6-last-write-decides")
+class CommitKeepsEnd(KeepsEnd):
+    """A commit without a lifetime leaves the one that a record has."""
+
+    async def put_records(self, changes: Mapping[str, tuple[Payload | None, str | None]]) -> dict[str, str] | None:
+        before = {name: self.end_of(name) for name in changes}
+        versions = await super().put_records(changes)
+        for name in versions or ():
+            if self.ttl is None:
+                self.keep_end(name, before[name])
+        return versions

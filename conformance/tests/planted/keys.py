@@ -4,13 +4,14 @@ import posixpath
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from itertools import accumulate
 from typing import Any
 from unicodedata import combining, normalize
 from urllib.parse import unquote
 
 from conformance.tests.planted import planted
-from conformance.tests.planted.correct import Alone, Correct, World
-from satchel import ANY, Change, Expected, InvalidKeyError, Payload
+from conformance.tests.planted.correct import Alone, Correct, Each, World
+from satchel import ANY, Change, Expected, InvalidKeyError, Payload, StorageError, ValueTooLargeError
 from satchel.adapter import EncodedStorage
 from satchel.keys import check_key, escape, escape_part, unescape
 
@@ -399,7 +400,7 @@ class TakesEmptyNamespace(Correct):
         super().__init__(world, namespace=namespace if namespace != "" else "satchel", **options)
 
 
-@planted("R5-over-limit", "R5-over-limit-versioned", "R5-over-limit-batch")
+@planted("R5-over-limit", "R5-over-limit-versioned", "R5-over-limit-batch", "R5-over-limit-records")
 class NoLimit(Correct):
     """A value over the declared limit is stored."""
 
@@ -476,3 +477,57 @@ class CommitsAnyKey(Correct):
             return await super().commit(changes)
         except InvalidKeyError:
             return {}
+
+
+@planted("R5-limit-fits")
+class LimitCountsKey(Correct):
+    """The limit of a value is one of the value together with a long key."""
+
+    def _encode(self, name: str, key: str, value: Any) -> Payload:
+        payload = super()._encode(name, key, value)
+        whole = len(name) > 400 and len(name) + len(payload) > 300_000
+        return super()._encode(name, key, "x" * 300_000) if whole else payload
+
+
+@planted("R5-over-limit-records")
+class CommitsWhatFits(Correct):
+    """A commit leaves out a value over the limit, and then says that there was one."""
+
+    async def commit(self, changes: Mapping[str, Change[Any]]) -> dict[str, str]:
+        try:
+            return await super().commit(changes)
+        except ValueTooLargeError:
+            await super().commit({key: change for key, change in changes.items() if type(change.value) is int})
+            raise
+
+
+@planted("R5-over-limit-records")
+class ChangesWhatFits(Each):
+    """write_records leaves out a value over the limit, and then says that there was one."""
+
+    async def write_records(self, changes: Mapping[str, Change[Any]]) -> dict[str, str]:
+        try:
+            return await super().write_records(changes)
+        except ValueTooLargeError:
+            await super().write_records({key: change for key, change in changes.items() if type(change.value) is int})
+            raise
+
+
+@planted("R0-batch-heavy")
+class ReadsAMegabyte(Correct):
+    """read_many gives one megabyte, and of the rest that there is more, which nobody reads."""
+
+    async def get_many(self, names: Sequence[str]) -> dict[str, Payload]:
+        found = await super().get_many(names)
+        sizes = accumulate(map(len, found.values()))
+        return {name: payload for (name, payload), size in zip(found.items(), sizes, strict=True) if size < 2**20}
+
+
+@planted("R0-batch-heavy")
+class RefusesMegabytes(Correct):
+    """write_many of more than two megabytes is refused."""
+
+    async def put_many(self, payloads: Mapping[str, Payload]) -> None:
+        if sum(map(len, payloads.values())) > 2**21:
+            raise StorageError("the request is too large")
+        await super().put_many(payloads)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -390,3 +391,30 @@ class CommitsClosed(Correct):
 
     async def commit(self, changes: Mapping[str, Change[Any]]) -> dict[str, str]:
         return dict.fromkeys(changes, "") if self._closed else await super().commit(changes)
+
+
+@planted("R10-loop-runs-on")
+class BlocksOpening(Correct):
+    """Connecting to where there are records already sleeps in the event loop."""
+
+    async def open(self) -> None:
+        if self.rows:
+            time.sleep(0.2)
+
+
+@planted("R10-loop-runs-on")
+class BlocksClosing(Correct):
+    """Closing sleeps in the event loop, where there are three records."""
+
+    async def close(self) -> None:
+        if len(self.rows) == 3:
+            time.sleep(0.2)
+
+
+@planted("R12-tells-no-value")
+class LogsValue(Correct):
+    """What is written is logged, for those who look for faults."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        logging.getLogger("satchel").debug("put %s: %s", name, payload.decode())
+        return await super().put(name, payload, expected)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import math
 import os
 import sys
@@ -53,7 +54,7 @@ class ReadsNothingRefused(Wire):
             return {}
 
 
-@planted("R15-silent", "R15-too-late", "R15-slow")
+@planted("R15-silent", "R15-too-late", "R15-slow", "R15-setup-unreachable")
 class WaitsForEver(Wire):
     """There is no timeout."""
 
@@ -104,9 +105,13 @@ class KeepsLateAnswers(Wire):
 
 @planted("R15-unopened")
 class OpensOnce(Wire):
-    """What failed once has failed for good."""
+    """What failed once has failed for good, unless it is set up."""
 
     failed = False
+
+    async def setup(self) -> None:
+        self.failed = False
+        await super().setup()
 
     async def open(self) -> None:
         if self.failed:
@@ -271,12 +276,11 @@ class LooksBeforeDeleting(Wire):
 
 
 @planted("R8-touch")
-class TouchesByRewriting(Wire):
-    """A touch reads the record and writes it again."""
+class LooksBeforeTouching(Wire):
+    """A touch asks first whether there is something to touch."""
 
     async def renew(self, name: str) -> bool:
-        payload = await self.get(name)
-        return payload is not None and await self.put(name, payload) is not None
+        return await self.get(name) is not None and await super().renew(name)
 
 
 @planted("R8-batch")
@@ -555,3 +559,77 @@ class BatchesAreDoneInOutage(Wire):
     async def put_many(self, payloads: Mapping[str, Payload]) -> None:
         with suppress(OSError, EOFError):
             await super().put_many(payloads)
+
+
+@planted("R15-setup-unreachable")
+class SetsUpForEver(Wire):
+    """There is no timeout for setup()."""
+
+    async def setup(self) -> None:
+        deadlines, self._deadlines = self._deadlines, Deadlines(3.0)
+        try:
+            await super().setup()
+        finally:
+            self._deadlines = deadlines
+
+
+@planted("R15-setup-unreachable")
+class SetsUpInOutage(Wire):
+    """setup() of a server that is not there says nothing."""
+
+    async def setup(self) -> None:
+        with suppress(StorageUnavailableError):
+            await super().setup()
+
+
+@planted("R15-closes-unreachable")
+class SaysGoodbye(Wire):
+    """aclose() waits for the server to say goodbye."""
+
+    async def close(self) -> None:
+        with suppress(OSError, EOFError, TimeoutError):
+            async with asyncio.timeout(3):
+                await self.ask("get", "")
+        await super().close()
+
+
+@planted("R15-closes-unreachable")
+class ClosingNeedsServer(Wire):
+    """aclose() tells the server, and raises if it is not there."""
+
+    async def close(self) -> None:
+        try:
+            await self.ask("get", "")
+        finally:
+            await super().close()
+
+
+@planted("R15-listing-cut")
+class ListsUpToTheOutage(Wire):
+    """A listing ends where the server is gone."""
+
+    async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
+        names = await self.ask("names", prefix)
+        yield names[:20]
+        with suppress(OSError, EOFError):
+            for start in range(20, len(names), 20):
+                await self.ask("get", names[start])
+                yield names[start : start + 20]
+
+
+@planted("R12-tells-no-password")
+class TellsUrl(Wire):
+    """The error says what URL was tried to open."""
+
+    def translate(self, error: Exception) -> StorageError | None:
+        broken = isinstance(error, OSError | EOFError | ValueError)
+        return StorageUnavailableError(f"{self.url} cannot be reached") if broken else None
+
+
+@planted("R12-tells-no-password")
+class LogsUrl(Wire):
+    """The log says what URL is opened."""
+
+    async def open(self) -> None:
+        logging.getLogger("satchel").debug("opening %s", self.url)
+        await super().open()

@@ -6,7 +6,7 @@ from typing import Any
 
 from conformance.tests.planted import planted
 from conformance.tests.planted.correct import Correct
-from satchel import Change, Payload, Record, UnsupportedValueError
+from satchel import ANY, Change, Expected, Payload, Record, UnsupportedValueError
 
 Changes = Mapping[str, tuple[Payload | None, str | None]]
 
@@ -111,15 +111,35 @@ class CommitsWhatItCan(Correct):
 
 @planted("R7-commit-concurrent")
 class ComparesThenCommits(Correct):
-    """Versions are compared, and written a moment later."""
+    """Versions are compared, and written a moment later, also over what another commit has changed since."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        version = await super().put(name, payload, expected)
+        if version is not None:
+            self.world.notes[f"{name} was put"] = version
+        return version
 
     async def put_records(self, changes: Changes) -> dict[str, str] | None:
         if not all(self.is_at(name, expected) for name, (_, expected) in changes.items()):
             return None
         await asyncio.sleep(0)
+        if not all(self.is_as_committed(name, expected) for name, (_, expected) in changes.items()):
+            return None
         for name, (payload, _) in changes.items():
-            await (self.drop(name) if payload is None else self.put(name, payload))
+            if payload is None:
+                self.rows.pop(name, None)
+            else:
+                self.rows[name] = (payload, self.end())
         return {name: self.version_of(payload) for name, (payload, _) in changes.items() if payload is not None}
+
+    def is_as_committed(self, name: str, expected: str | None) -> bool:
+        """Tell whether a record is as expected, or as a commit has left it."""
+        payload = self.alive(name)
+        return self.is_at(name, expected) or (
+            payload is not None
+            and expected is not None
+            and self.version_of(payload) != self.world.notes.get(f"{name} was put")
+        )
 
 
 @planted("R6-commit-expires")

@@ -458,12 +458,22 @@ class RacingCreation(Races):
 
 @planted("R7-one-deleter")
 class RacingDelete(Races):
-    """A conditional delete compares first, and then removes."""
+    """A conditional delete compares first, and then removes, also what a versioned write has put there since."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        version = await super().put(name, payload, expected)
+        if version is not None:
+            self.world.notes[f"{name} is plain"] = expected is ANY
+        return version
 
     async def drop(self, name: str, expected: Expected = ANY) -> bool:
-        if isinstance(expected, str):
-            return await self.compare(name, expected) and await super().drop(name)
-        return await super().drop(name, expected)
+        if not isinstance(expected, str):
+            return await super().drop(name, expected)
+        there = await self.compare(name, expected)
+        if there and (self.is_at(name, expected) or not self.world.notes.get(f"{name} is plain")):
+            self.rows.pop(name, None)
+            return True
+        return False
 
 
 @planted("R7-one-winner-across-storages", others=True)
@@ -567,7 +577,7 @@ class MixesAnswersUnderLoad(Correct):
             self.world.notes["reads"] -= 1
 
 
-@planted("R9-own-answers", "R9-cancelled", "R14-first-use-concurrent")
+@planted("R9-own-answers", "R9-cancelled", "R14-first-use-concurrent", "R6-touch-undoes-nothing")
 class MixesAnswers(Correct):
     """Answers are left for whoever asks next."""
 
@@ -607,15 +617,18 @@ class CancelledTears(Correct):
 
 @planted("R0-batch-atomic")
 class BatchInSteps(Correct):
-    """write_many lets others see a part of the batch."""
+    """write_many lets others see a part of the batch, which nothing stops once it has begun."""
 
     async def put_many(self, payloads: Mapping[str, Payload]) -> None:
-        for name, payload in payloads.items():
-            await self.put(name, payload)
+        work = asyncio.ensure_future(self.put_in_turn(payloads))
+        self.world.notes.setdefault("batches", set()).add(work)
+        await asyncio.shield(work)
 
-    async def drop_many(self, names: Sequence[str]) -> None:
-        for name in names:
-            await self.drop(name)
+    async def put_in_turn(self, payloads: Mapping[str, Payload]) -> None:
+        lock: asyncio.Lock = self.world.notes.setdefault("lock", asyncio.Lock())
+        async with lock:
+            for name, payload in payloads.items():
+                await self.put(name, payload)
 
 
 @planted("R7-stale-after-expiry")

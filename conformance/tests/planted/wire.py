@@ -134,6 +134,7 @@ class Wire(EncodedStorage[Any]):
 
     capabilities = CAPABILITIES
     loop_bound = True
+    url = ""
 
     def __init__(self, host: str, port: int, **options: Any) -> None:
         super().__init__(where=f"wire://{host}:{port}", **options)
@@ -148,6 +149,7 @@ class Wire(EncodedStorage[Any]):
         parsed = StorageURL(url)
         kind = getattr(network, parsed.take("bug", str) or "", cls)
         storage: Self = kind(parsed.host, parsed.port or 0, **parsed.options(options))
+        storage.url = url
         return storage
 
     async def open(self) -> None:

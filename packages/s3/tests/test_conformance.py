@@ -1,6 +1,7 @@
 """S3Storage keeps every rule that it declares: on Ceph's gateway, and on moto."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 
@@ -11,6 +12,11 @@ from satchel_s3 import S3Storage
 class TestCeph(StorageConformance):
     capabilities = replace(S3Storage.capabilities, conditional_delete=False)  # Ceph 16 ignores If-Match on a delete
     network = True
+    races: ClassVar = dict.fromkeys(
+        ("R6-touch-undoes-nothing", "R7-plain-write-stays"),
+        "to the bare driver Ceph 16 acknowledged 101 of 900 plain writes and deletes that were undone by a write under "
+        "If-Match at the same time, which it acknowledged, too",
+    )
 
     @pytest.fixture
     def storage_url(self, ceph_url: str) -> str:

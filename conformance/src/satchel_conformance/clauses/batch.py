@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from math import nan
 from typing import Any
 
-from satchel import InvalidKeyError, UnsupportedValueError
+from satchel import InvalidKeyError, UnsupportedValueError, ValueTooLargeError
 from satchel_conformance.bench import Bench
 from satchel_conformance.checks import expect, expect_error, expect_same, shown
+from satchel_conformance.declared import LARGEST_TRIED
 from satchel_conformance.registry import clause
 
 
@@ -80,6 +81,24 @@ async def large(bench: Bench) -> None:
     await bench.storage.delete_many(values)
     left = await bench.storage.read_many(values)
     expect(left == {}, f"delete_many removes all of {len(values)} records", f"{len(left)} are left")
+
+
+@clause("R0-batch-heavy", "batch")
+async def heavy(bench: Bench) -> None:
+    """A batch may have very many bytes; one that is atomic may be too large, and then it is refused, and wholly."""
+    limit = bench.capabilities.max_value_bytes or LARGEST_TRIED
+    size = min(bench.profile.times(450_000), limit * 3 // 4)
+    values = {f"key:{number}": f"{number} ".ljust(size - 2, "x") for number in range(bench.profile.times(60))}
+    what = f"of {len(values)} values of {size} bytes"
+    try:
+        await bench.storage.write_many(values)
+    except ValueTooLargeError as error:
+        expect(bench.capabilities.atomic_batch, f"write_many {what} is done, as it need not be atomic", str(error))
+        expect_same(await bench.storage.read_many(values), {}, f"read_many after write_many {what} was refused")
+        return
+    found = await bench.storage.read_many(values)
+    expect(found == values, f"read_many gives all {what}", f"{len(found)} records")
+    await bench.storage.delete_many(values)
 
 
 @clause("R0-batch-refuses-wholly", "batch")

@@ -11,7 +11,7 @@ from satchel_conformance.checks import expect, expect_same, outcome, shown
 from satchel_conformance.registry import clause
 
 
-async def _pause() -> None:
+async def pause() -> None:
     """Let others go on, for a varying while, so that no two tasks run in lockstep."""
     for _ in range(random.randrange(4)):
         await asyncio.sleep(0)
@@ -134,7 +134,7 @@ async def version_fits(bench: Bench) -> None:
         for number in range(bench.profile.times(60)):
             version = await bench.storage.write_versioned("key", number, version)
             written[version] = number
-            await _pause()
+            await pause()
         writing = False
 
     async def read(storage: Everything) -> None:
@@ -142,7 +142,7 @@ async def version_fits(bench: Bench) -> None:
             record = await storage.read_versioned("key")
             if record is not None:
                 seen.append((record.version, record.value))
-            await _pause()
+            await pause()
 
     await asyncio.gather(write(), *(read(storage) for storage in await _instances(bench)))
     wrong = [pair for pair in seen if written.get(pair[0]) != pair[1]]
@@ -179,7 +179,7 @@ async def never_torn(bench: Bench) -> None:
         nonlocal writing
         for number in range(1, bench.profile.times(30) + 1):
             await storage.write("large", value_of(number))
-            await _pause()
+            await pause()
         writing = False
 
     async def read(storage: Everything) -> None:
@@ -188,7 +188,7 @@ async def never_torn(bench: Bench) -> None:
             expect(value is not None, "there is always a value", "None was read")
             whole = isinstance(value, dict) and value == value_of(value.get("start", 0))
             expect(whole, "every value that is read was written as it is", shown(value))
-            await _pause()
+            await pause()
 
     storages = await _instances(bench)
     await bench.storage.write("large", value_of(0))

@@ -1,17 +1,23 @@
 """R12 and R16: errors are of one tree and keep secrets, and nothing is printed."""
 
+import asyncio
 import io
-from contextlib import redirect_stderr, redirect_stdout
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from datetime import timedelta
 from math import nan
-from typing import Any
+from typing import Any, Final
 
-from satchel import ConflictError, CorruptValueError, StorageError
+from satchel import ConflictError, CorruptValueError, SatchelError, StorageError
 from satchel.codecs import JSONCodec
 from satchel_conformance.bench import Bench
 from satchel_conformance.checks import NotApplicable, expect, expect_error, outcome
+from satchel_conformance.proxy import Fault, Refuse
 from satchel_conformance.registry import clause
 
-_SECRET = "s3cret-4711"
+_SECRET: Final = "s3cret-4711"
+_TIMEOUT: Final = timedelta(milliseconds=400)
 
 
 def _said(error: BaseException) -> str:
@@ -21,17 +27,67 @@ def _said(error: BaseException) -> str:
 
 @clause("R12-tells-no-value")
 async def tells_no_value(bench: Bench) -> None:
-    """No message holds a part of a stored value, or of one that was refused."""
+    """No message, and no log, holds a part of a stored value, or of one that was refused."""
     storage = bench.storage
     bad = ({"a": _SECRET, "b": nan}, {"a": _SECRET, "b": {_SECRET}}, [_SECRET + "\ud800"], {"a": _SECRET, 1: 1})
-    errors: list[object] = [await outcome(storage.write("key", value), StorageError) for value in bad]
-    if bench.capabilities.versioned:
+    with _logged() as log:
+        errors: list[object] = [await outcome(storage.write("key", value), StorageError) for value in bad]
         await storage.write("key", {"a": _SECRET})
-        errors.append(await outcome(storage.write_versioned("key", {"b": _SECRET}, "wrong"), StorageError))
+        await storage.read("key")
+        if bench.capabilities.versioned:
+            errors.append(await outcome(storage.write_versioned("key", {"b": _SECRET}, "wrong"), StorageError))
     for error in errors:
         if isinstance(error, StorageError):  # whether it has to be one is for other clauses to say
             said = _said(error)
             expect(_SECRET not in said, f"the {type(error).__name__} does not tell the value", said)
+    expect(_SECRET not in "\n".join(log), "the log does not tell the value", "it does")
+
+
+@clause("R12-tells-no-password", "network", opened=False)
+async def tells_no_password(bench: Bench) -> None:
+    """Neither errors nor the log nor the storage's repr hold the password of the URL, be it wrong or nobody there."""
+    for fault in (None, Refuse()):
+        with _logged() as log:
+            said = await _said_with_password(bench, fault)
+        how = "when it is wrong" if fault is None else "when connections are refused"
+        expect(_SECRET not in said, f"no error and no repr tells the password {how}", "one does")
+        expect(_SECRET not in "\n".join(log), f"the log does not tell the password {how}", "it does")
+
+
+async def _said_with_password(bench: Bench, fault: Fault | None) -> str:
+    """Return all that is said to one who opens the URL with a password, which may not even have a place for one."""
+    said: list[object] = []
+    try:
+        proxy, storage = await bench.behind_proxy(opened=False, password=_SECRET, timeout=_TIMEOUT)
+        if fault is not None:
+            proxy.arm(fault)
+        said += [storage, str(storage)]
+        calls = (storage.setup(), storage.write("key", 1), storage.read("key"))
+        said += await asyncio.gather(*calls, return_exceptions=True)
+    except SatchelError as error:
+        said.append(error)
+    return " ".join(_said(one) if isinstance(one, BaseException) else repr(one) for one in said)
+
+
+@contextmanager
+def _logged() -> Iterator[list[str]]:
+    """Collect what is logged: by Satchel all of it, by others what is not meant for who debugs them."""
+    log: list[str] = []
+
+    class Collecting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno >= logging.INFO or record.name.partition(".")[0] == "satchel":
+                log.append(logging.Formatter().format(record))
+
+    handler, ours = Collecting(), logging.getLogger("satchel")
+    before = ours.level
+    logging.getLogger().addHandler(handler)
+    ours.setLevel(logging.DEBUG)
+    try:
+        yield log
+    finally:
+        ours.setLevel(before)
+        logging.getLogger().removeHandler(handler)
 
 
 class _Truncating(JSONCodec):

@@ -7,9 +7,9 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from satchel import Change, SatchelError, StorageUnavailableError
+from satchel import Change, Lifecycle, SatchelError, StorageClosedError, StorageUnavailableError
 from satchel_conformance.bench import Bench, Everything
-from satchel_conformance.checks import NotApplicable, expect, expect_same, outcome, shown
+from satchel_conformance.checks import NotApplicable, expect, expect_error, expect_same, outcome, shown
 from satchel_conformance.proxy import BlackHole, Cut, Delay, Drip, Fault, Proxy, Refuse, Truncate
 from satchel_conformance.registry import clause
 
@@ -157,6 +157,74 @@ async def unopened(bench: Bench) -> None:
     proxy.heal()
     await _works(lambda: storage.write("key", _OLD))
     await _is_well(storage)
+
+
+@clause("R15-setup-unreachable", "network", opened=False)
+async def setup_unreachable(bench: Bench) -> None:
+    """setup() raises StorageUnavailableError in time where the server is silent or not there, and can be repeated."""
+    for fault, how in ((BlackHole(), "nothing answers"), (Refuse(), "connections are refused")):
+        proxy, storage = await bench.behind_proxy(opened=False, timeout=_TIMEOUT)
+        if not isinstance(storage, Lifecycle):
+            raise NotApplicable("the storage has no setup()")
+        proxy.arm(fault)
+        await _is_unavailable("setup()", storage.setup, how)
+        proxy.heal()
+        await outcome(storage.setup(), StorageUnavailableError)  # which may find a connection that fell silent
+        await _works(storage.setup)
+        await _works(partial(storage.write, "key", _OLD))
+        await _is_well(storage)
+
+
+@clause("R15-closes-unreachable", "network")
+async def closes_unreachable(bench: Bench) -> None:
+    """aclose() raises nothing and ends in time where the server is silent or gone, and the storage is closed then."""
+    for fault, how in ((BlackHole(), "nothing answers"), (Refuse(), "connections are refused")):
+        proxy, storage = await _behind(bench)
+        if not isinstance(storage, Lifecycle):
+            raise NotApplicable("the storage has no aclose()")
+        proxy.arm(fault)
+        start = time.monotonic()
+        error: object = await outcome(storage.aclose(), Exception)
+        seconds = time.monotonic() - start
+        proxy.heal()
+        said = f"{type(error).__name__}: {error}"
+        expect(error is None, f"aclose() raises nothing when {how}", said)
+        expect(seconds < _TIMEOUT.total_seconds() + _SLACK, "aclose() ends within the timeout", f"{seconds:.2f} s")
+        with expect_error(StorageClosedError, f"read after aclose() when {how}"):
+            await storage.read("key")
+
+
+@clause("R15-listing-cut", "network", "listing")
+async def listing_cut(bench: Bench) -> None:
+    """A listing that loses its server on the way raises StorageUnavailableError, or gives all: it never ends early."""
+    wanted = {f"key:{number}" for number in range(bench.many if bench.capabilities.batch else bench.many // 3)}
+    if bench.capabilities.batch:
+        await bench.storage.write_many(dict.fromkeys(wanted, 1))
+    else:
+        await asyncio.gather(*(bench.storage.write(key, 1) for key in wanted))
+    proxy, storage = await _behind(bench)
+    wanted.add("key")
+    for before in (1, len(wanted) // 2):
+        listed: list[str] = []
+
+        async def list_all(listed: list[str] = listed, before: int = before) -> None:
+            async for key in storage.keys():
+                listed.append(key)
+                if len(listed) == before:
+                    proxy.arm(Refuse())
+
+        error: object = await outcome(list_all(), Exception)
+        proxy.heal()
+        what = f"keys(), whose server was lost after {before} of {len(wanted)} keys,"
+        if error is None:
+            expect(set(listed) == wanted, f"{what} raises, or gives all", f"it ended after {len(set(listed))} keys")
+        else:
+            expect(
+                isinstance(error, StorageUnavailableError),
+                f"{what} raises StorageUnavailableError, or gives all",
+                f"{type(error).__name__}: {error}",
+            )
+        await _is_well(storage)
 
 
 @clause("R15-restarted", "network")

@@ -22,7 +22,7 @@ async def _done(process: Process) -> str:
 @clause("R7-increments-of-processes", "url", "shared", "versioned")
 async def increments(bench: Bench) -> None:
     """Versioned increments of one number, from several processes, all count."""
-    processes, each = bench.profile.times(4), bench.profile.times(50)
+    processes, each = bench.profile.times(4), bench.profile.times(36)
     await _done(await bench.start("increment", processes, each, processes=processes))
     expect_same(await bench.storage.read("counter"), processes * each, "the sum of all increments")
 

@@ -1,6 +1,6 @@
 """R5: a value over the limit is refused with both sizes, and the old one stays."""
 
-from satchel import ValueTooLargeError
+from satchel import Change, ValueTooLargeError
 from satchel_conformance.bench import Bench
 from satchel_conformance.checks import expect, expect_error, expect_same
 from satchel_conformance.registry import clause
@@ -17,10 +17,12 @@ def _limit(bench: Bench) -> int:
 
 @clause("R5-limit-fits", "limit")
 async def fits(bench: Bench) -> None:
-    """A value of exactly the declared size is stored."""
+    """A value of exactly the declared size is stored, under the longest key, too."""
     value = _text(_limit(bench))
-    await bench.storage.write("large", value)
-    expect_same(await bench.storage.read("large") == value, True, "comparing what was read with what was written")
+    for key in ("large", "k" * bench.longest_key):
+        await bench.storage.write(key, value)
+        expect_same(await bench.storage.read(key) == value, True, "comparing what was read with what was written")
+        await bench.storage.delete(key)
 
 
 @clause("R5-over-limit", "limit")
@@ -53,3 +55,15 @@ async def over_batch(bench: Bench) -> None:
     with expect_error(ValueTooLargeError, "write_many of a byte more than the limit"):
         await bench.storage.write_many({"small": 1, "large": _text(_limit(bench) + 1), "last": 1})
     expect_same(await bench.storage.read_many(["small", "last"]), {}, "read_many after write_many was refused")
+
+
+@clause("R5-over-limit-records", "limit", "versioned")
+async def over_records(bench: Bench) -> None:
+    """commit or write_records with one value too large changes none."""
+    calls = {"commit": bench.capabilities.transactional, "write_records": bench.capabilities.versioned_batch}
+    bench.need(any(calls.values()), "neither transactional nor versioned_batch is declared")
+    for name in (name for name, declared in calls.items() if declared):
+        call = getattr(bench.storage, name)
+        with expect_error(ValueTooLargeError, f"{name} of a byte more than the limit"):
+            await call({"a": Change(1, None), "large": Change(_text(_limit(bench) + 1), None), "z": Change(1, None)})
+        expect_same(await bench.storage.read_records(["a", "large", "z"]), {}, f"read_records after {name} was refused")
