@@ -718,7 +718,7 @@ async def test_a_client_is_used_again_once_its_storage_is_closed(
     monkeypatch.setenv("AWS_SDK_UA_APP_ID", secrets.token_hex(4))  # unlike any that other tests have left
 
     async def used(**options: Any) -> S3Storage[Any]:
-        storage: S3Storage[Any] = open_storage(moto_url, namespace="again", **options)
+        storage = S3Storage[Any].from_url(moto_url, namespace="again", **options)
         await storage.write("chat:1", 1)
         return storage
 
@@ -742,7 +742,7 @@ async def test_a_client_is_used_again_once_its_storage_is_closed(
 
 async def test_a_client_that_is_still_used_is_not_used_again(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SDK_UA_APP_ID", secrets.token_hex(4))
-    storage: S3Storage[Any] = open_storage(moto_url, namespace="used")
+    storage = S3Storage[Any].from_url(moto_url, namespace="used")
     await storage.setup()
     begun, go_on = threading.Event(), threading.Event()
 
@@ -754,7 +754,7 @@ async def test_a_client_that_is_still_used_is_not_used_again(moto_url: str, monk
     waiting = asyncio.ensure_future(storage._objects._aws.run(work))
     await asyncio.to_thread(begun.wait)
     await storage.aclose()
-    another: S3Storage[Any] = open_storage(moto_url, namespace="used")
+    another = S3Storage[Any].from_url(moto_url, namespace="used")
     async with another:
         client = await another._objects._aws.run(lambda client: client)
         go_on.set()
