@@ -23,6 +23,19 @@ def fragile(supabase_fragile_url: str, tmp_path: Path, monkeypatch: pytest.Monke
     return supabase_fragile_url
 
 
+async def test_a_call_that_is_cancelled_at_any_moment_leaves_a_storage_that_works(
+    supabase_url: str, namespace: str
+) -> None:
+    async with SupabaseStorage[Any](supabase_url, namespace=namespace, timeout=timedelta(seconds=5)) as storage:
+        await storage.write("chat:1", 1)
+        for moment in range(60):
+            reading = asyncio.ensure_future(storage.read("chat:1"))
+            await asyncio.sleep(moment / 20_000)
+            reading.cancel()
+            await asyncio.wait([reading])
+            assert await storage.read("chat:1") == 1
+
+
 @pytest.mark.parametrize("http2", [False, True])
 async def test_a_server_with_a_certificate_of_a_known_authority_is_used(
     fragile: str, namespace: str, http2: bool, caplog: pytest.LogCaptureFixture

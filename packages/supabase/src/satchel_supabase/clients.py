@@ -89,6 +89,7 @@ class Made:
         self._slots = asyncio.Semaphore(target.max_connections)
         self._made: list[AsyncPostgrestClient] = []
         self._free: list[AsyncPostgrestClient] = []
+        self._dropped: set[asyncio.Future[None]] = set()
         self._closed = False
         self._make()
 
@@ -107,14 +108,30 @@ class Made:
             client = self._free[-1] if self._target.http2 else self._free.pop()
             try:
                 yield client
-            finally:
+            except asyncio.CancelledError:
                 if not self._target.http2:
+                    self._drop(client)
+                raise
+            finally:
+                if not self._target.http2 and client in self._made:
                     self._free.append(client)
 
     async def aclose(self) -> None:
         """Close the connections."""
         self._closed = True
         await together(client.aclose() for client in self._made)
+        await asyncio.gather(*self._dropped, return_exceptions=True)
+
+    def _drop(self, client: "AsyncPostgrestClient") -> None:
+        """Close a client whose call was cancelled.
+
+        A connection that was assigned to it, and not used yet, httpcore takes for used for ever, and with it a client
+        that has only one: https://github.com/encode/httpcore/issues/1093
+        """
+        self._made.remove(client)
+        closing = asyncio.ensure_future(client.aclose())
+        self._dropped.add(closing)
+        closing.add_done_callback(self._dropped.discard)
 
     def _make(self) -> None:
         import httpx
