@@ -142,10 +142,12 @@ def prepare(factory: Factory, setting: Setting) -> BaseContext:
 def _spread(chosen: Iterable[Clause]) -> list[Clause]:
     """Return clauses in an order that keeps processors busy, and leaves nothing long for the end.
 
-    Those that wait, for time-outs and for ends of lifetimes, come between others.
+    Those that wait, for time-outs and for ends of lifetimes, come between others; first those for time-outs, which are
+    longest where a driver does not see at once that nobody is there.
     """
     every = sorted(chosen, key=lambda one: one.theme not in _LONG)
     waiting = [one for one in every if one.theme not in _LONG and not _WAITING.isdisjoint(one.needs)]
+    waiting.sort(key=lambda one: "network" not in one.needs)
     working = [one for one in every if one not in waiting]
     places = [(place / len(some), one) for some in (waiting, working) for place, one in enumerate(some)]
     return [one for _, one in sorted(places, key=itemgetter(0))]
