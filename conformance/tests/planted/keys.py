@@ -400,7 +400,7 @@ class TakesEmptyNamespace(Correct):
         super().__init__(world, namespace=namespace if namespace != "" else "satchel", **options)
 
 
-@planted("R5-over-limit", "R5-over-limit-versioned", "R5-over-limit-batch", "R5-over-limit-records")
+@planted("R5-over-limit", "R5-over-limit-versioned", "R5-over-limit-batch", "R5-over-limit-commit")
 class NoLimit(Correct):
     """A value over the declared limit is stored."""
 
@@ -489,7 +489,7 @@ class LimitCountsKey(Correct):
         return super()._encode(name, key, "x" * 300_000) if whole else payload
 
 
-@planted("R5-over-limit-records")
+@planted("R5-over-limit-commit")
 class CommitsWhatFits(Correct):
     """A commit leaves out a value over the limit, and then says that there was one."""
 
@@ -501,7 +501,7 @@ class CommitsWhatFits(Correct):
             raise
 
 
-@planted("R5-over-limit-records")
+@planted("R5-over-limit-each")
 class ChangesWhatFits(Each):
     """write_records leaves out a value over the limit, and then says that there was one."""
 

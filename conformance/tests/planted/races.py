@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 from conformance.tests.planted import planted
-from conformance.tests.planted.correct import Correct, Plain, is_over
+from conformance.tests.planted.correct import Correct, Plain, World, is_over
 from satchel import ANY, Expected, Payload, StorageError
 
 Changes = Mapping[str, tuple[Payload | None, str | None]]
@@ -155,6 +156,30 @@ class DeletesLockInOrder(Correct):
                     raise StorageError("deadlock") from None
                 await asyncio.sleep(0)
             await super().drop_many(names)
+
+
+@planted("R9-cancelled-alone")
+class CountsCancelledAsUsed(Correct):
+    """Of a connection that only one call has used, and that was cancelled, it is held that it is used for ever."""
+
+    def __init__(self, world: World, **options: Any) -> None:
+        super().__init__(world, **options)
+        self.under_way = self.most = 0
+        self.used = False
+
+    async def get(self, name: str) -> Payload | None:
+        if self.used:
+            raise StorageError("no connection is free")
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            return await super().get(name)
+        except asyncio.CancelledError:
+            self.used = self.most == 1
+            raise
+        finally:
+            self.under_way -= 1
+            self.most = self.most if self.under_way else 0
 
 
 @planted("R9-cancelled-batch")

@@ -2,14 +2,15 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from typing import Any, Final
 
-from satchel import Change, ConflictError
+from satchel import Change, ConflictError, StorageError
 from satchel_conformance.bench import Bench, Everything
 from satchel_conformance.checks import expect, expect_same, outcome, shown
-from satchel_conformance.clauses.concurrency import pause
+from satchel_conformance.clauses.concurrency import latest, pause
 from satchel_conformance.registry import clause
 from satchel_conformance.timing import Life, short_ttl
 
@@ -59,9 +60,8 @@ async def plain_write_stays(bench: Bench) -> None:
             await asyncio.gather(*late, *(change(key, value) for key, value in plain.items()))
             for key, value in plain.items():
                 what = "delete" if value is None else "write"
-                expect_same(
-                    await bench.storage.read(key), value, f"read after a plain {what} met {name} at an older version"
-                )
+                found = bench.storage.read(key) if bench.capabilities.read_your_writes else latest(bench.storage, key)
+                expect_same(await found, value, f"read after a plain {what} met {name} at an older version")
 
 
 @clause("R6-touch-undoes-nothing", "expiring")
@@ -116,6 +116,28 @@ async def opposite_batches(bench: Bench) -> None:
             same = all(value == found[keys[0]] for value in found.values())
             expect(same, "all records are of one batch, as batches are atomic", shown(found))
         await asyncio.gather(*(storages[number % 2].delete_many(batch) for number, batch in enumerate(batches)))
+
+
+@clause("R9-cancelled-alone")
+async def cancelled_alone(bench: Bench) -> None:
+    """A lone call that is cancelled, at whatever moment, leaves no trace: the next call need not wait, and is right."""
+    await bench.storage.write("key", "value")
+    calls: dict[str, Callable[[], Awaitable[Any]]] = {
+        "read": lambda: bench.storage.read("key"),
+        "write": lambda: bench.storage.write("other", 1),
+    }
+    moments = bench.profile.times(36)
+    for name, call in calls.items():
+        start = time.monotonic()
+        await call()
+        usual = time.monotonic() - start
+        for moment in range(moments):
+            task = asyncio.ensure_future(call())
+            await asyncio.sleep(usual * moment / moments)
+            task.cancel()
+            await asyncio.wait([task])
+            value = await outcome(bench.storage.read("key"), StorageError)
+            expect_same(value, "value", f"read, after a {name} was cancelled,")
 
 
 @clause("R9-cancelled-batch", "batch")
