@@ -150,6 +150,7 @@ async def cancelled_batch(bench: Bench) -> None:
         await delay()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        found: dict[str, Any] = {}
         for _ in range(_ATTEMPTS):
             await asyncio.sleep(0.01)  # it may still be on its way
             found = await bench.storage.read_many(keys)
