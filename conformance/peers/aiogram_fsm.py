@@ -95,6 +95,7 @@ PEERS: Final = (
         Redis,
         REDIS,
         how=f"{_HOW} `data_ttl` is the lifetime, and a touch is `get_data` and `set_data`.",
-        not_promised=_RULES,
+        not_promised=_RULES
+        | {"R6-touch-undoes-nothing": "there is no touch (BaseStorage): the bridge reads and writes"},
     ),
 )

@@ -145,6 +145,10 @@ _ORDER: Final = (
     "keys of objects are sorted, and their order is not promised: you get a dictionary, *hopefully a copy of what you "
     "stored* (README, No Live Objects)"
 )
+_NO_TOUCH: Final = {
+    "R6-touch-undoes-nothing": "there is no touch: the bridge reads and writes (AsyncKeyValueProtocol has `ttl`, "
+    "and `put`)",
+}
 _SORTED: Final = {
     **dict.fromkeys(("R2-key-order", "R2-any-value", "R2-any-value-batch", "R6-touch-keeps"), _ORDER),
 }
@@ -169,7 +173,7 @@ PEERS: Final = (
             "R6-listing-agrees": "expiry is automatic in all stores (README, TTL support). The cache is given times of "
             "the day, but its clock is monotonic, so it never drops a record"
         },
-        not_promised=_RULES | _SORTED,
+        not_promised=_RULES | _NO_TOUCH | _SORTED,
     ),
     Peer(
         "py-key-value RedisStore",
@@ -183,7 +187,7 @@ PEERS: Final = (
             "R6-*": "`ttl` is in seconds (AsyncKeyValueProtocol). What is left of it a moment later is cut to whole "
             "seconds, so one is lost",
         },
-        not_promised=_RULES | _SORTED,
+        not_promised=_RULES | _NO_TOUCH | _SORTED,
     ),
     Peer(
         "py-key-value PostgreSQLStore",
@@ -193,6 +197,7 @@ PEERS: Final = (
         how=f"{_HOW} There is no listing.",
         not_promised={
             **_RULES,
+            **_NO_TOUCH,
             **dict.fromkeys(("R2-key-order", "R2-nul", "R2-number-kinds", "R2-floats", "R2-negative-zero"), _JSONB),
             **dict.fromkeys(("R2-any-value", "R2-any-value-batch"), _JSONB),
             "R6-touch-keeps": _JSONB,
