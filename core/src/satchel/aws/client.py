@@ -209,10 +209,10 @@ class AWS:
         try:
             return work(self._client)
         finally:
-            with self._counting:
-                self._under_way -= 1
             if self._closed and self._own:  # while this went on
                 self._client.close()
+            with self._counting:  # last of all: from then on the client may be another's
+                self._under_way -= 1
 
     def _listen(self) -> None:
         events, name = self._client.meta.events, self._service
