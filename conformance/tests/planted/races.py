@@ -1,8 +1,8 @@
 """Storages in which one call undoes what another has done while it looked."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from conformance.tests.planted import planted
@@ -124,28 +124,11 @@ class ReadRemovesWhatWasOver(Correct):
         return None
 
 
-@planted("R9-opposite-batches")
-class LocksInOrder(Correct):
-    """A batch locks each record in turn, in the order that it was given, and gives up when that takes too long."""
+class LocksInTurn(Correct):
+    """Can lock records in turn, in the order that they are given in, and gives up when that takes too long."""
 
-    async def put_many(self, payloads: Mapping[str, Payload]) -> None:
-        async with AsyncExitStack() as stack:
-            for name in payloads:
-                lock: asyncio.Lock = self.world.notes.setdefault(f"lock of {name}", asyncio.Lock())
-                try:
-                    async with asyncio.timeout(0.05):
-                        await stack.enter_async_context(lock)
-                except TimeoutError:
-                    raise StorageError("deadlock") from None
-                await asyncio.sleep(0)
-            await super().put_many(payloads)
-
-
-@planted("R9-opposite-batches")
-class DeletesLockInOrder(Correct):
-    """delete_many locks each record in turn, in the order that it was given, and gives up when that takes too long."""
-
-    async def drop_many(self, names: Sequence[str]) -> None:
+    @asynccontextmanager
+    async def locked(self, names: Iterable[str]) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for name in dict.fromkeys(names):
                 lock: asyncio.Lock = self.world.notes.setdefault(f"lock of {name}", asyncio.Lock())
@@ -155,6 +138,24 @@ class DeletesLockInOrder(Correct):
                 except TimeoutError:
                     raise StorageError("deadlock") from None
                 await asyncio.sleep(0)
+            yield
+
+
+@planted("R9-opposite-batches")
+class LocksInOrder(LocksInTurn):
+    """A batch locks each record in turn, in the order that it was given, and gives up when that takes too long."""
+
+    async def put_many(self, payloads: Mapping[str, Payload]) -> None:
+        async with self.locked(payloads):
+            await super().put_many(payloads)
+
+
+@planted("R9-opposite-batches")
+class DeletesLockInOrder(LocksInTurn):
+    """delete_many locks each record in turn, in the order that it was given, and gives up when that takes too long."""
+
+    async def drop_many(self, names: Sequence[str]) -> None:
+        async with self.locked(names):
             await super().drop_many(names)
 
 

@@ -7,9 +7,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from satchel import Change, Lifecycle, SatchelError, StorageClosedError, StorageUnavailableError
+from satchel import Change, SatchelError, StorageClosedError, StorageUnavailableError
 from satchel_conformance.bench import Bench, Everything
 from satchel_conformance.checks import NotApplicable, expect, expect_error, expect_same, outcome, shown
+from satchel_conformance.clauses.lifecycle import need_lifecycle
+from satchel_conformance.clauses.listing import fill
 from satchel_conformance.proxy import BlackHole, Cut, Delay, Drip, Fault, Proxy, Refuse, Truncate
 from satchel_conformance.registry import clause
 
@@ -164,8 +166,7 @@ async def setup_unreachable(bench: Bench) -> None:
     """setup() raises StorageUnavailableError in time where the server is silent or not there, and can be repeated."""
     for fault, how in ((BlackHole(), "nothing answers"), (Refuse(), "connections are refused")):
         proxy, storage = await bench.behind_proxy(opened=False, timeout=_TIMEOUT)
-        if not isinstance(storage, Lifecycle):
-            raise NotApplicable("the storage has no setup()")
+        need_lifecycle(storage)
         proxy.arm(fault)
         await _is_unavailable("setup()", storage.setup, how)
         proxy.heal()
@@ -180,8 +181,7 @@ async def closes_unreachable(bench: Bench) -> None:
     """aclose() raises nothing and ends in time where the server is silent or gone, and the storage is closed then."""
     for fault, how in ((BlackHole(), "nothing answers"), (Refuse(), "connections are refused")):
         proxy, storage = await _behind(bench)
-        if not isinstance(storage, Lifecycle):
-            raise NotApplicable("the storage has no aclose()")
+        need_lifecycle(storage)
         proxy.arm(fault)
         start = time.monotonic()
         error: object = await outcome(storage.aclose(), Exception)
@@ -198,10 +198,7 @@ async def closes_unreachable(bench: Bench) -> None:
 async def listing_cut(bench: Bench) -> None:
     """A listing that loses its server on the way raises StorageUnavailableError, or gives all: it never ends early."""
     wanted = {f"key:{number}" for number in range(bench.many if bench.capabilities.batch else bench.many // 3)}
-    if bench.capabilities.batch:
-        await bench.storage.write_many(dict.fromkeys(wanted, 1))
-    else:
-        await asyncio.gather(*(bench.storage.write(key, 1) for key in wanted))
+    await fill(bench, wanted)
     proxy, storage = await _behind(bench)
     wanted.add("key")
     for before in (1, len(wanted) // 2):

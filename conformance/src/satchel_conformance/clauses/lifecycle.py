@@ -16,7 +16,8 @@ _LONGEST_STALL = 0.15  # seconds
 _ATTEMPTS = 4  # a busy machine may stall a loop, but not every time
 
 
-def _need_lifecycle(storage: object) -> None:
+def need_lifecycle(storage: object) -> None:
+    """Leave the clause out if the storage is one that cannot be opened and closed."""
     if not isinstance(storage, Lifecycle):
         raise NotApplicable("the storage has no setup() and aclose()")
 
@@ -24,7 +25,7 @@ def _need_lifecycle(storage: object) -> None:
 @clause("R14-setup-repeats")
 async def setup_repeats(bench: Bench) -> None:
     """setup() may be called again and again, and harms nothing that is stored."""
-    _need_lifecycle(bench.storage)
+    need_lifecycle(bench.storage)
     await bench.storage.write("key", 1)
     for _ in range(3):
         await bench.storage.setup()
@@ -34,7 +35,7 @@ async def setup_repeats(bench: Bench) -> None:
 @clause("R14-setup-concurrent", opened=False)
 async def setup_concurrent(bench: Bench) -> None:
     """setup() may be called from many storages and tasks at once, on what is not set up yet."""
-    _need_lifecycle(bench.storage)
+    need_lifecycle(bench.storage)
     storages = [await bench.make() for _ in range(6)]
     await asyncio.gather(*(storage.setup() for storage in storages for _ in range(2)))
     await asyncio.gather(*(storage.write(f"key:{i}", i) for i, storage in enumerate(storages)))
@@ -53,7 +54,7 @@ async def first_use(bench: Bench) -> None:
 @clause("R11-context")
 async def context(bench: Bench) -> None:
     """`async with` opens a storage, gives it, and closes it."""
-    _need_lifecycle(bench.storage)
+    need_lifecycle(bench.storage)
     storage = await bench.make()
     async with storage as opened:
         expect(opened is storage, "async with gives the storage itself", f"it gave {type(opened).__name__}")
@@ -66,7 +67,7 @@ async def context(bench: Bench) -> None:
 @clause("R11-close-twice")
 async def close_twice(bench: Bench) -> None:
     """aclose() may be called twice, at once too, and on a storage that was never used."""
-    _need_lifecycle(bench.storage)
+    need_lifecycle(bench.storage)
     used, unused = await bench.another(), await bench.make()
     await used.write("key", 1)
     await asyncio.gather(used.aclose(), used.aclose())
@@ -78,7 +79,7 @@ async def close_twice(bench: Bench) -> None:
 @clause("R11-closed-refuses")
 async def closed(bench: Bench) -> None:
     """After aclose() every call raises StorageClosedError, also on a storage that was never used."""
-    _need_lifecycle(bench.storage)
+    need_lifecycle(bench.storage)
     used, unused = await bench.another(), await bench.make()
     await used.write("key", 1)
     for storage, what in ((used, "a closed storage"), (unused, "a storage closed before its first use")):
@@ -124,7 +125,7 @@ def _calls(bench: Bench, storage: Everything) -> dict[str, Callable[[], Awaitabl
 @clause("R11-closes-only-itself", "shared")
 async def closes_only_itself(bench: Bench) -> None:
     """Closing one storage leaves others over the same backend open."""
-    _need_lifecycle(bench.storage)
+    need_lifecycle(bench.storage)
     other = await bench.another()
     await other.write("key", 1)
     await other.aclose()
@@ -134,7 +135,7 @@ async def closes_only_itself(bench: Bench) -> None:
 @clause("R11-no-leaks")
 async def no_leaks(bench: Bench) -> None:
     """After aclose() no task and no thread of the storage is left."""
-    _need_lifecycle(bench.storage)
+    need_lifecycle(bench.storage)
     tasks, threads = asyncio.all_tasks(), set(threading.enumerate())
     for _ in range(3):
         storage = await bench.make()
@@ -161,7 +162,7 @@ def _left(tasks: set["asyncio.Task[Any]"], threads: set[threading.Thread]) -> li
 @clause("R13-survives-closing", "shared")
 async def survives(bench: Bench) -> None:
     """What was written is there after the storage was closed and another one opened."""
-    _need_lifecycle(bench.storage)
+    need_lifecycle(bench.storage)
     await bench.storage.write("key", {"a": 1})
     version: str | None = None
     if bench.capabilities.versioned:

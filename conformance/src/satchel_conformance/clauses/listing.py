@@ -23,7 +23,7 @@ async def write_all(storage: Everything, keys: Iterable[str]) -> None:
     await asyncio.gather(*(write() for _ in range(16)))
 
 
-async def _fill(bench: Bench, keys: Iterable[str]) -> None:
+async def fill(bench: Bench, keys: Iterable[str]) -> None:
     """Write very many keys: in batches, where there are any, but in smaller ones than others try."""
     left = list(keys)
     if not bench.capabilities.batch:
@@ -48,7 +48,7 @@ async def empty(bench: Bench) -> None:
 async def complete(bench: Bench) -> None:
     """keys() gives every key of very many (1200 in a thorough run), each once, over however many pages."""
     keys = sorted(f"chat:{number}:{'x' * (number % 40)}" for number in range(bench.many))
-    await _fill(bench, keys)
+    await fill(bench, keys)
     listed = await _listed(bench)
     missing, twice = len(set(keys) - set(listed)), len(listed) - len(set(listed))
     expect(listed == keys, f"keys() gives each of {len(keys)} keys once", f"{missing} are missing, {twice} come twice")
@@ -158,7 +158,7 @@ async def spelling(bench: Bench) -> None:
 async def can_stop(bench: Bench) -> None:
     """A listing may be left in the middle, and two may go on side by side; the storage works on."""
     keys = {f"key:{number}" for number in range(min(bench.many, bench.profile.times(600)))}
-    await _fill(bench, keys)
+    await fill(bench, keys)
     for _ in range(bench.profile.times(20)):
         async for _key in bench.storage.keys():
             break
@@ -176,7 +176,7 @@ async def during_writes(bench: Bench) -> None:
     """Keys that are there from the start of a listing to its end are listed once, whatever is written meanwhile."""
     count = min(bench.many, bench.profile.times(600))
     keys = {f"stays:{number}" for number in range(count)}
-    await _fill(bench, keys)
+    await fill(bench, keys)
     listing = True
 
     async def write() -> None:
