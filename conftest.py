@@ -47,6 +47,30 @@ def _member(nodeid: str) -> str:
     return "/".join(nodeid.split("/")[:2])
 
 
+class FailuresAtOnce:
+    """Says what failed, and why, when it fails: who ends a run before its end gets no summary."""
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print a line for a report of a failure, below the dots."""
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            why = next(iter(str(crash.message if crash else report.longrepr).splitlines()), "")
+            self._reporter.ensure_newline()
+            self._reporter.write(f"\n{report.when} of {report.nodeid} failed: {why}\n")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what fails at once, where tests are run or distributed to workers."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if isinstance(reporter, pytest.TerminalReporter) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailuresAtOnce(reporter))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByServer:
     """Let pytest-xdist distribute tests as they suit this project."""
