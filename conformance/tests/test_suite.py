@@ -1,16 +1,24 @@
 """The base class for pytest: what it collects, how a failure reads, and how clauses are left out."""
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from satchel import Capabilities, MemoryStorage
 from satchel_conformance import StorageConformance, all_clauses
+from satchel_conformance.backends import Backend, free_ports, prepared, run_in, running
+from satchel_conformance.plugin import url_fixture
+from satchel_conformance.servers.redis import REDIS_READY
 
 pytest_plugins = ["pytester"]
 
-all_clauses()  # here, since pytester forgets what is imported inside of its runs
+# Here, since pytester forgets what is imported inside of its runs; of what docker needs, only a part.
+all_clauses()
+import_module("docker")
 
 _HEAD = """
 import pytest
@@ -243,6 +251,29 @@ def test_it(redis_url, program):
         pytest.skip("no container engine answers")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*end of the log of redis_url, redis:7*", "*Ready to accept connections*"])
+
+
+@contextmanager
+def _crossed() -> Iterator[str]:
+    """Start two servers, each of which has at IPv6 the port that the other has at IPv4; give both ports and names."""
+    ports = free_ports(2)
+    with ExitStack() as stack:
+        names = []
+        for at_ipv4, at_ipv6 in (ports, reversed(ports)):
+            made = prepared("redis:7", REDIS_READY)
+            vars(made)["ports"] = {"6379": [("127.0.0.1", at_ipv4), ("::1", at_ipv6)]}
+            stack.enter_context(running(made))
+            names.append(made.get_wrapped_container().short_id)
+        yield " ".join([*map(str, ports), *names])
+
+
+crossed_url = url_fixture(Backend("crossed", _crossed))
+
+
+def test_a_script_runs_in_the_container_that_publishes_the_port_at_ipv4(crossed_url: str) -> None:
+    first, second, *names = crossed_url.split()
+
+    assert [run_in(int(port), "hostname").strip() for port in (first, second)] == names
 
 
 def test_without_an_engine_a_container_is_missing(

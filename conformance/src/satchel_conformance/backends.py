@@ -25,6 +25,9 @@ Start = Callable[[], AbstractContextManager[str]]
 JAVA: Final = MappingProxyType({"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"})
 """For servers written in Java: what runs for seconds is not worth the second compiler, which takes more of them."""
 
+# Where a port is published of which only the engine knows the number: at IPv6 it may be another one, and that which
+# another container has at IPv4, so that "localhost" is now this server, now that one.
+_IPV4: Final = ("0.0.0.0",)  # noqa: S104 - as by default; the engine may be another machine
 
 STARTED: Final[list["DockerContainer"]] = []
 """The containers that this process has started and not removed yet."""
@@ -125,6 +128,7 @@ def running(made: "DockerContainer") -> Iterator[None]:
     from docker.errors import DockerException
 
     try:
+        vars(made)["ports"] = {port: at or _IPV4 for port, at in made.ports.items()}
         made.start()
     except DockerException as error:
         raise BackendMissing(f"{made.image} cannot be started: {_line(error)}") from error
@@ -171,7 +175,9 @@ def killing(program: str) -> str:
 
 
 def run_in(port: int | None, script: str) -> str:
-    """Run a shell script as root in the container that publishes a port, and return what it prints.
+    """Run a shell script as root in the container that publishes a port at IPv4, and return what it prints.
+
+    At IPv6 another container may have a port of that number: an engine counts them apart.
 
     Raises:
         BackendMissing: no container of this machine does, or the script fails.
@@ -182,8 +188,8 @@ def run_in(port: int | None, script: str) -> str:
     client = DockerClient().client
     try:
         for found in client.containers.list(ignore_removed=True):  # other tests remove theirs meanwhile
-            ports = [one["HostPort"] for published in found.ports.values() for one in published or ()]
-            if str(port) in ports:
+            published = [one for places in found.ports.values() for one in places or ()]
+            if any(one["HostPort"] == str(port) and ":" not in one["HostIp"] for one in published):
                 code, output = found.exec_run(["sh", "-c", script], user="root")
                 said = output.decode(errors="replace") if isinstance(output, bytes) else ""
                 if code:
