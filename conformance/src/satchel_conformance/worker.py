@@ -1,10 +1,12 @@
 """What other processes do for a clause: `python -m satchel_conformance.worker PROCESSES URL NAMESPACE JOB ARGUMENT…`.
 
 Each is given its number, from 0, before the job's arguments. Where there is more than one, they are forked when the
-adapter and its driver have been imported, which takes longer than most jobs.
+adapter and its driver have been imported, which takes longer than most jobs; they open the storage at one time, and
+begin at one time, lest they work one after the other.
 """
 
 import asyncio
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -12,24 +14,18 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from itertools import count
-from multiprocessing import Process, set_start_method
-from typing import Any
+from multiprocessing.synchronize import Barrier
+from threading import BrokenBarrierError
+from typing import Any, Final
 
 from satchel import ConflictError, LeaseLock, Session, Sessions, open_storage
 from satchel.urls import storage_class
 
-
-async def together(storage: Any, worker: str, workers: str) -> None:
-    """Wait until so many processes are there, lest they work one after the other."""
-    await storage.write(f"there:{worker}", 1)
-    for other in range(int(workers)):
-        while await storage.read(f"there:{other}") is None:
-            await asyncio.sleep(0.002)
+_TO_COME: Final = 60.0  # seconds
 
 
-async def increment(storage: Any, worker: str, workers: str, times: str) -> None:
+async def increment(storage: Any, _worker: str, times: str) -> None:
     """Add one to "counter", so many times."""
-    await together(storage, worker, workers)
     for _ in range(int(times)):
         while True:
             record = await storage.read_versioned("counter")
@@ -41,9 +37,8 @@ async def increment(storage: Any, worker: str, workers: str, times: str) -> None
             break
 
 
-async def create(storage: Any, writer: str, writers: str, keys: str) -> None:
+async def create(storage: Any, writer: str, keys: str) -> None:
     """Create so many keys, and print the numbers of those that nobody else had created."""
-    await together(storage, writer, writers)
     for number in range(int(keys)):
         try:
             await storage.write_versioned(f"new:{number}", writer, None)
@@ -120,25 +115,37 @@ JOBS: dict[str, Callable[..., Awaitable[None]]] = {
 }
 
 
-def do(url: str, namespace: str, job: str, *arguments: str) -> None:
-    """Open the storage and do the job."""
+def do(others: Barrier, url: str, namespace: str, job: str, *arguments: str) -> None:
+    """Open the storage, and do the job, each as soon as all others are there."""
 
     async def work() -> None:
         async with open_storage(url, namespace=namespace) as storage:
+            await asyncio.to_thread(others.wait)
             await JOBS[job](storage, *arguments)
 
-    asyncio.run(work())
+    try:
+        others.wait()
+        asyncio.run(work())
+    except BrokenBarrierError:
+        sys.exit(1)  # another has failed, and says why
+    except BaseException:
+        others.abort()
+        raise
 
 
 def main(processes: int, url: str, namespace: str, job: str, *arguments: str) -> int:
     """Do the job in so many processes, and return how many failed."""
+    multiprocessing.set_start_method("fork" if sys.platform == "linux" else "spawn")  # elsewhere to fork is not safe
+    others = multiprocessing.Barrier(processes, timeout=_TO_COME)
     if processes == 1:
         _end_with_parent([])
-        do(url, namespace, job, "0", *arguments)
+        do(others, url, namespace, job, "0", *arguments)
         return 0
     storage_class(url)
-    set_start_method("fork" if sys.platform == "linux" else "spawn")  # elsewhere to fork is not safe
-    each = [Process(target=do, args=(url, namespace, job, str(n), *arguments)) for n in range(processes)]
+    each = [
+        multiprocessing.Process(target=do, args=(others, url, namespace, job, str(number), *arguments))
+        for number in range(processes)
+    ]
     for process in each:
         process.start()
     _end_with_parent(each)
@@ -147,7 +154,7 @@ def main(processes: int, url: str, namespace: str, job: str, *arguments: str) ->
     return sum(process.exitcode != 0 for process in each)
 
 
-def _end_with_parent(others: list[Process]) -> None:
+def _end_with_parent(others: list[multiprocessing.Process]) -> None:
     """End this process, and others, when the one that started it has been killed: nobody else would."""
     parent = os.getppid()  # on Windows it stays what it is
 

@@ -23,7 +23,7 @@ async def _done(process: Process) -> str:
 async def increments(bench: Bench) -> None:
     """Versioned increments of one number, from several processes, all count."""
     processes, each = bench.profile.times(4), bench.profile.times(36)
-    await _done(await bench.start("increment", processes, each, processes=processes))
+    await _done(await bench.start("increment", each, processes=processes))
     expect_same(await bench.storage.read("counter"), processes * each, "the sum of all increments")
 
 
@@ -31,7 +31,7 @@ async def increments(bench: Bench) -> None:
 async def creators(bench: Bench) -> None:
     """Of processes that create the same keys, exactly one wins each key."""
     processes, keys = bench.profile.times(4), bench.profile.times(36)
-    won = await _done(await bench.start("create", processes, keys, processes=processes))
+    won = await _done(await bench.start("create", keys, processes=processes))
     winners = sorted(won.split())
     expect(winners == sorted(map(str, range(keys))), f"each of {keys} keys is won once", f"won: {shown(winners)}")
 
