@@ -5,6 +5,7 @@ import os
 import random
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import lru_cache
@@ -42,10 +43,9 @@ _MAKING: Final = threading.Lock()  # a session is not for several threads
 # What the environment says of how a client connects, or who it is.
 _SAYS: Final = re.compile(r"AWS_.*|BOTO.*|HOME|.*_PROXY|.*CA_BUNDLE|SSL_CERT_.*", re.IGNORECASE)
 
-# Clients whose connections are closed, by how they were made. To make one takes botocore 7 ms, mostly for
+# How clients were made, and they, with their connections closed. To make one takes botocore 7 ms, mostly for
 # rules of endpoints that are the same each time; a closed one connects again when it is asked to.
-_SPARE: Final[dict[object, Any]] = {}
-_MOST_SPARE: Final = 8
+_SPARE: Final[deque[tuple[object, Any]]] = deque(maxlen=8)
 
 
 class AWS:
@@ -148,9 +148,7 @@ class AWS:
         """Keep the client, which nobody uses, for the next that is made alike."""
         self._unlisten()
         with _MAKING:
-            _SPARE[self._made_by] = self._client
-            while len(_SPARE) > _MOST_SPARE:
-                del _SPARE[next(iter(_SPARE))]
+            _SPARE.append((self._made_by, self._client))
 
     def _check(self) -> None:
         region, endpoint_url, profile = self._given.values()
@@ -194,8 +192,10 @@ class AWS:
             *(self._seconds, self._connections, repr(self._settings)),
         )
         with _MAKING:
-            if (spare := _SPARE.pop(self._made_by, None)) is not None:
-                return spare
+            for place, (made_by, spare) in enumerate(_SPARE):
+                if made_by == self._made_by:
+                    del _SPARE[place]
+                    return spare
             session = _session(profile, configuration)
             if session.get_credentials() is None:
                 raise driver.NoCredentialsError
