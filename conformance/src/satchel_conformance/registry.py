@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from types import MappingProxyType
@@ -99,10 +100,15 @@ def clause(name: str, *needs: str, opened: bool = True) -> Callable[[Check], Che
 
 def all_clauses() -> tuple[Clause, ...]:
     """Return every clause, in the order of rules and names."""
+    _import_all()
+    return tuple(sorted(_CLAUSES.values(), key=lambda clause: (clause.number, clause.id)))
+
+
+@cache
+def _import_all() -> None:
     package = import_module("satchel_conformance.clauses")
     for module in iter_modules(package.__path__, package.__name__ + "."):
         import_module(module.name)
-    return tuple(sorted(_CLAUSES.values(), key=lambda clause: (clause.number, clause.id)))
 
 
 def select(patterns: Iterable[str] = ()) -> tuple[Clause, ...]:
