@@ -206,3 +206,30 @@ class CancelledBatchIsTorn(Correct):
             for name in payloads:
                 self.rows[name] = (b"[]", self.end())
             raise
+
+
+@planted("R9-cancelled-versioned")
+class CancelledComesLater(Correct):
+    """A versioned write that is cancelled is made all the same a moment later, at whatever version."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        try:
+            return await super().put(name, payload, expected)
+        except asyncio.CancelledError:
+            if expected is not ANY:
+                loop = asyncio.get_running_loop()
+                loop.call_later(0.001, self.rows.__setitem__, name, (payload, self.end()))
+            raise
+
+
+@planted("R9-cancelled-versioned")
+class CancelledVersionedIsTorn(Correct):
+    """What a versioned write that is cancelled was about to write is torn."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        try:
+            return await super().put(name, payload, expected)
+        except asyncio.CancelledError:
+            if expected is not ANY:
+                self.rows[name] = (b"[]", self.end())
+            raise

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -165,8 +166,35 @@ async def cancelled_batch(bench: Bench) -> None:
             expect(alike, "all records are old, or all new, after an atomic batch that was cancelled", shown(found))
 
 
+@clause("R9-cancelled-versioned", "versioned")
+async def cancelled_versioned(bench: Bench) -> None:
+    """A versioned write that is cancelled leaves old or new, and never undoes a write that came after it."""
+    value = 0
+    version: str | None = await bench.storage.write_versioned("key", value, None)
+    for delay in _delays(bench):
+        task = asyncio.create_task(bench.storage.write_versioned("key", value + 1, version))
+        await delay()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        last = None
+        for _ in range(_ATTEMPTS):
+            record = await bench.storage.read_versioned("key")
+            known = record is not None and record.value in (value, value + 1)
+            expect(known, "the record is old or new after a versioned write that was cancelled", shown(record))
+            assert record is not None
+            same = (record.value == value) == (record.version == version)
+            expect(same, "the old value has the old version, and the new one another", shown(record))
+            with suppress(ConflictError):  # if it was still on its way
+                last = await bench.storage.write_versioned("key", value + 2, record.version)
+                break
+        expect(last is not None, "a write at the version that was just read", f"{_ATTEMPTS} conflicts")
+        await asyncio.sleep(0.005)  # as it may be even now
+        value, version = value + 2, last
+        expect_same(await bench.storage.read("key"), value, "read of a write at a version, after one was cancelled,")
+
+
 def _delays(bench: Bench) -> Iterator[Callable[[], Awaitable[None]]]:
-    """Give moments for cancelling, from at once to when a batch may be done."""
+    """Give moments for cancelling, from at once to when a write may be done."""
 
     def turns(count: int) -> Callable[[], Awaitable[None]]:
         async def wait() -> None:
