@@ -54,10 +54,11 @@ async def raw(mongodb_set_url: str) -> AsyncIterator[AsyncMongoClient[Any]]:
         yield client
 
 
-async def primary(raw: AsyncMongoClient[Any]) -> int:
-    """Return the port of the primary, once there is one."""
-    address: str = (await raw.admin.command("hello"))["me"]
-    return int(address.rpartition(":")[2])
+async def ports(raw: AsyncMongoClient[Any]) -> list[int]:
+    """Return the port of the primary, once there is one, and then those of the others."""
+    hello = await raw.admin.command("hello")
+    first, every = hello["me"], hello["hosts"]
+    return [int(address.rpartition(":")[2]) for address in sorted(every, key=lambda address: address != first)]
 
 
 async def step_down(raw: AsyncMongoClient[Any]) -> None:
@@ -65,7 +66,7 @@ async def step_down(raw: AsyncMongoClient[Any]) -> None:
 
 
 async def die(raw: AsyncMongoClient[Any]) -> None:
-    await asyncio.to_thread(signal_member, await primary(raw), "KILL")
+    await asyncio.to_thread(signal_member, (await ports(raw))[0], "KILL")
 
 
 @pytest.mark.parametrize("retries", [True, False])
@@ -116,8 +117,7 @@ async def test_a_change_that_no_majority_confirms_raises_in_time_and_is_made_or_
 ) -> None:
     async with MongoDBStorage[Any](mongodb_set_url, namespace=namespace, timeout=timedelta(seconds=1)) as storage:
         version = await storage.write_versioned("chat:1", 1, None)
-        first = await primary(raw)
-        others = [port for _, port in raw.nodes if port not in (None, first)]
+        _, *others = await ports(raw)
         assert len(others) == 2
         for port in others:
             await asyncio.to_thread(signal_member, port, "STOP")
@@ -155,7 +155,7 @@ async def test_the_server_removes_what_has_ended(
 async def test_members_that_are_killed_all_at_once_have_everything_that_was_acknowledged(
     raw: AsyncMongoClient[Any], mongodb_set_url: str
 ) -> None:
-    kill = partial(run_in, await primary(raw), killing("mongod"))
+    kill = partial(run_in, (await ports(raw))[0], killing("mongod"))
     report = await validate(mongodb_set_url, kill=kill, clauses=["R9-killed-server"])
     assert report.ok, report.summary()
     assert report.counts[Status.PASSED] == 1
