@@ -213,6 +213,8 @@ def test_run_says_that_a_process_has_ended(tmp_path: Path, monkeypatch: pytest.M
         (["run", "satchel:MemoryStorage", "--junit", "/no/such/folder/x"], "/no/such/folder/x cannot be written"),
         (["run", "satchel:MemoryStorage", "-c", "R99"], "no clause is called 'R99'"),
         (["run", "satchel:MemoryStorage", "--capabilities", "satchel:JSON"], "satchel:JSON is no satchel.Capabilities"),
+        (["run", "redis://[::1"], "Invalid IPv6 URL"),
+        (["run", "nothing://here"], "no storage is installed for nothing://"),
         (["clauses", "-c", "R99"], "no clause is called 'R99'"),
     ],
 )

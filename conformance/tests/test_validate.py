@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import re
+import select
 import subprocess
 import sys
 import time
@@ -148,6 +150,59 @@ def test_processes_end_when_the_one_that_started_them_is_killed() -> None:
         assert parent.stdout.readline() == b"1\n"
         parent.kill()
         parent.communicate(timeout=20)  # which ends with the last that holds the pipe
+
+
+_FORKED = """
+import asyncio, sys
+from satchel_conformance import forking
+
+async def main():
+    process = await forking.start(sys.argv[1:])
+    print("started", flush=True)
+    out, errors = await process.communicate()
+    print(process.returncode, out, errors.decode().splitlines()[-1:])
+
+forking.begin()
+asyncio.run(main())
+"""
+_forks = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere to fork is not safe")
+
+
+@_forks
+@pytest.mark.parametrize(
+    ("url", "end"),
+    [
+        ("memory://", "0 b'0\\n1\\n2\\n' []\n"),
+        (
+            "nowhere",
+            "1 b'' ['satchel.errors.ConfigurationError: a storage URL starts with its scheme, as in sqlite:///bot.db']\n",
+        ),
+    ],
+)
+def test_a_forked_process_tells_what_it_printed_and_how_it_ended(url: str, end: str) -> None:
+    command = [sys.executable, "-c", _FORKED, "1", url, "n", "create", "3"]
+    assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout == f"started\n{end}"
+
+
+@_forks
+def test_forked_processes_end_when_the_one_that_asked_for_them_is_killed() -> None:
+    ours, theirs = os.pipe()  # which they all inherit
+    with os.fdopen(ours, "rb") as all_ended:
+        command = [sys.executable, "-c", _FORKED, "2", "memory://", "n", "increment", str(10**9)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[theirs]) as parent:
+            os.close(theirs)
+            assert parent.stdout is not None
+            assert parent.stdout.readline() == b"started\n"
+            parent.kill()
+        assert select.select([all_ended], [], [], 20) == ([all_ended], [], [])
+        assert all_ended.read() == b""
+
+
+def test_several_jobs_start_processes_too(tmp_path: Path) -> None:
+    report = _validate(f"sqlite:///{tmp_path}/sessions.db", clauses=["*-of-processes", "R9-killed-writer"], jobs=2)
+
+    assert report.ok, report.summary()
+    assert report.counts[Status.PASSED] == 4
 
 
 @pytest.mark.parametrize("clause", ["R2-any-value", "R1-model"])

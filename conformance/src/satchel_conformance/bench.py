@@ -26,11 +26,13 @@ from satchel import (
     VersionedBatch,
     open_storage,
 )
+from satchel_conformance import forking
 from satchel_conformance.checks import NotApplicable
 from satchel_conformance.declared import Declared
+from satchel_conformance.forking import Forked
 from satchel_conformance.prefixed import prefixed
 from satchel_conformance.proxy import Proxy, address_in
-from satchel_conformance.worker import program
+from satchel_conformance.worker import PROGRAM
 
 Factory = Callable[..., Any]
 """Makes a new storage over one and the same backend, or an awaitable of one; takes options such as namespace."""
@@ -167,13 +169,17 @@ class Bench:
             await storage.setup()
         return proxy, cast("Everything", storage)
 
-    async def start(self, job: str, *arguments: object, processes: int) -> Process:
+    async def start(self, job: str, *arguments: object, processes: int) -> Process | Forked:
         """Start processes that open the storage by its URL, for a job of `satchel_conformance.worker`.
 
         What is returned ends with the last of them, and with 0 if all went well.
         """
-        command = program(self.url, self.namespace, job, *arguments, processes=processes)
-        process = await create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, start_new_session=True)
+        given = list(map(str, (processes, self.url, self.namespace, job, *arguments)))
+        process: Process | Forked
+        if forking.can_start():
+            process = await forking.start(given)
+        else:
+            process = await create_subprocess_exec(*PROGRAM, *given, stdout=PIPE, stderr=PIPE, start_new_session=True)
         self._stack.push_async_callback(_end, process)
         return process
 
@@ -249,12 +255,12 @@ def _with_password(url: str, password: str) -> str:
     return parts._replace(netloc=f"someone:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
-async def _end(process: Process) -> None:
+async def _end(process: Process | Forked) -> None:
     with suppress(ProcessLookupError):  # of which there are none if all have ended
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
         else:
-            process.kill()
+            process.send_signal(signal.SIGTERM)
     await process.communicate()
 
 

@@ -104,11 +104,16 @@ def all_clauses() -> tuple[Clause, ...]:
     return tuple(sorted(_CLAUSES.values(), key=lambda clause: (clause.number, clause.id)))
 
 
+def modules() -> list[str]:
+    """Return the names of the modules that clauses are in; it takes them long to be imported."""
+    package = import_module("satchel_conformance.clauses")
+    return [module.name for module in iter_modules(package.__path__, package.__name__ + ".")]
+
+
 @cache
 def _import_all() -> None:
-    package = import_module("satchel_conformance.clauses")
-    for module in iter_modules(package.__path__, package.__name__ + "."):
-        import_module(module.name)
+    for module in modules():
+        import_module(module)
 
 
 def select(patterns: Iterable[str] = ()) -> tuple[Clause, ...]:

@@ -9,17 +9,19 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import entry_points
 from multiprocessing import forkserver, get_context
 from multiprocessing.context import BaseContext
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
-from satchel.urls import storage_class
+from satchel.urls import GROUP
+from satchel_conformance import forking
 from satchel_conformance.bench import SETTING, Factory, Setting, open_bench
 from satchel_conformance.checks import ClauseFailure, NotApplicable
 from satchel_conformance.declared import Declared
-from satchel_conformance.registry import Clause, select
+from satchel_conformance.registry import Clause, modules, select
 from satchel_conformance.results import Result, Status
 
 LONGEST: Final = 180.0
@@ -122,19 +124,25 @@ def _run(clause: str, factory: Factory, declared: Declared, setting: Setting, ex
 
 
 def prepare(factory: Factory, setting: Setting) -> BaseContext:
-    """Return how to start processes that try clauses; on Linux, begin to import what takes them time.
-
-    There they are forked from a process that has imported it, and done nothing else. Elsewhere to fork is not safe.
+    """Return how to start processes that try clauses, once it is seen that they can.
 
     Raises:
         ValueError: what makes storages, or kills the server, cannot be handed to another process.
     """
     check_portable(factory, setting)
+    return warm_up(setting.url)
+
+
+def warm_up(url: str) -> BaseContext:
+    """Return how to start processes that try clauses; on Linux, begin to import what takes them time.
+
+    There they are forked from a process that has imported it, and done nothing else. Elsewhere to fork is not safe.
+    """
     if sys.platform != "linux":
         return get_context("spawn")
     context = get_context("forkserver")
-    adapter = {storage_class(setting.url).__module__} if setting.url else set()
-    context.set_forkserver_preload([__name__, *{one.check.__module__ for one in select()}, *adapter])
+    adapter = [entry.module for entry in entry_points(group=GROUP, name=url.partition(":")[0].lower())]
+    context.set_forkserver_preload([__name__, *modules(), *adapter])
     forkserver.ensure_running()
     return context
 
@@ -161,6 +169,8 @@ def _begin(environment: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.platform == "linux":
+        forking.begin()
 
 
 def _where(error: BaseException) -> str:

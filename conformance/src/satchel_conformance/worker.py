@@ -6,14 +6,15 @@ begin at one time, lest they work one after the other.
 """
 
 import asyncio
-import multiprocessing
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
 from threading import BrokenBarrierError
 from typing import Any, Final
@@ -93,15 +94,14 @@ async def sessions_merge(storage: Any, worker: str, times: str) -> None:
             session.data[worker] = number
 
 
-def program(url: str, namespace: str, job: str, *arguments: object, processes: int) -> list[str]:
-    """Return the command that does a job in so many processes."""
-    given = map(str, (processes, url, namespace, job, *arguments))
-    return [sys.executable, "-m", "satchel_conformance.worker", *given]
+PROGRAM: Final = (sys.executable, "-m", "satchel_conformance.worker")
+"""What does a job: a command that takes the arguments of `main` but the first."""
 
 
 def run_workers(url: str, namespace: str, job: str, *arguments: object, processes: int) -> int:
     """Do a job in so many processes at once, each with its number as the first argument; return how many failed."""
-    return subprocess.run(program(url, namespace, job, *arguments, processes=processes), check=False).returncode
+    given = map(str, (processes, url, namespace, job, *arguments))
+    return subprocess.run([*PROGRAM, *given], check=False).returncode
 
 
 JOBS: dict[str, Callable[..., Awaitable[None]]] = {
@@ -133,33 +133,32 @@ def do(others: Barrier, url: str, namespace: str, job: str, *arguments: str) -> 
         raise
 
 
-def main(processes: int, url: str, namespace: str, job: str, *arguments: str) -> int:
-    """Do the job in so many processes, and return how many failed."""
-    multiprocessing.set_start_method("fork" if sys.platform == "linux" else "spawn")  # elsewhere to fork is not safe
-    others = multiprocessing.Barrier(processes, timeout=_TO_COME)
+def main(parent: int, processes: int, url: str, namespace: str, job: str, *arguments: str) -> int:
+    """Do the job in so many processes, and return how many failed; end with the process `parent`, which began this."""
+    context = get_context("fork") if sys.platform == "linux" else get_context("spawn")  # elsewhere to fork is not safe
+    others = context.Barrier(processes, timeout=_TO_COME)
     if processes == 1:
-        _end_with_parent([])
+        _end_with(parent, [])
         do(others, url, namespace, job, "0", *arguments)
         return 0
     storage_class(url)
     each = [
-        multiprocessing.Process(target=do, args=(others, url, namespace, job, str(number), *arguments))
+        context.Process(target=do, args=(others, url, namespace, job, str(number), *arguments))
         for number in range(processes)
     ]
     for process in each:
         process.start()
-    _end_with_parent(each)
+    _end_with(parent, each)
     for process in each:
         process.join()
     return sum(process.exitcode != 0 for process in each)
 
 
-def _end_with_parent(others: list[multiprocessing.Process]) -> None:
+def _end_with(parent: int, others: Iterable[BaseProcess]) -> None:
     """End this process, and others, when the one that started it has been killed: nobody else would."""
-    parent = os.getppid()  # on Windows it stays what it is
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent:  # on Windows it stays what it is
             time.sleep(0.2)
         for process in others:
             process.kill()
@@ -169,4 +168,4 @@ def _end_with_parent(others: list[multiprocessing.Process]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), *sys.argv[2:]))
+    sys.exit(main(os.getppid(), int(sys.argv[1]), *sys.argv[2:]))

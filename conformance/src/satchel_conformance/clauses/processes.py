@@ -8,10 +8,11 @@ from itertools import count
 from satchel import StorageUnavailableError
 from satchel_conformance.bench import Bench
 from satchel_conformance.checks import expect, expect_same, shown
+from satchel_conformance.forking import Forked
 from satchel_conformance.registry import clause
 
 
-async def _done(process: Process) -> str:
+async def _done(process: Process | Forked) -> str:
     """Wait until processes have ended, and return what they printed."""
     out, errors = await process.communicate()
     last = errors.decode(errors="replace").strip().rpartition("\n")[2]

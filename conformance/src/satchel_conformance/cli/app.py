@@ -24,7 +24,7 @@ from satchel_conformance.mistakes import MISTAKES
 from satchel_conformance.registry import RULES, select
 from satchel_conformance.results import Result, Status, line
 from satchel_conformance.runner import PROFILES, check_exceptions, profile_of, validate
-from satchel_conformance.running import check_portable
+from satchel_conformance.running import check_portable, warm_up
 
 app = typer.Typer(
     help="Proves a Satchel storage right.",
@@ -81,6 +81,8 @@ def run(
     ] = None,
 ) -> None:
     """Try a storage, clause by clause. Exits with 1 if a clause fails, with 2 if nothing could be tried."""
+    if "://" in target and not clause and jobs is None:  # it may as well begin while this goes on
+        warm_up(target)
     storage = target if "://" in target else _factory(target)
     declared = _load(capabilities) if capabilities else None
     if declared is not None and not isinstance(declared, Capabilities):
