@@ -2,7 +2,12 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -240,3 +245,29 @@ def test_every_rule_has_clauses_and_every_known_mistake_is_caught_or_accounted_f
     assert out.count("\n") == 2 * len(MISTAKES)
     assert all(bool(mistake.clauses) != bool(mistake.elsewhere) for mistake in MISTAKES)
     assert {clause.number for clause in all_clauses()} == set(RULES)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
+def test_no_process_is_left_when_the_command_is_killed() -> None:
+    mark = f"SATCHEL_TEST_MARK={uuid4()}"
+
+    def left() -> list[str]:
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has just ended
+                if mark.encode() in (process / "environ").read_bytes():
+                    found.append(process.name)
+        return found
+
+    program = "from satchel_conformance.cli import main; main()"
+    command = [sys.executable, "-c", program, "run", "memory://", "--jobs", "2"]
+    environment = os.environ | {mark.partition("=")[0]: mark.partition("=")[2]}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as run:
+        assert run.stderr is not None
+        assert run.stderr.readline()  # the first result
+        assert len(left()) > 2
+        run.kill()
+    deadline = time.monotonic() + 20
+    while left() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left() == []

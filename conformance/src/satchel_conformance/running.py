@@ -5,12 +5,13 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import entry_points
-from multiprocessing import forkserver, get_context
+from multiprocessing import forkserver, get_context, parent_process
 from multiprocessing.context import BaseContext
 from operator import itemgetter
 from pathlib import Path
@@ -164,13 +165,22 @@ def _spread(chosen: Iterable[Clause]) -> list[Clause]:
 def _begin(environment: dict[str, str]) -> None:
     """Take over an environment, as a process may be forked from one that knows an older one.
 
-    An interrupt is to end it without a word: what started it says it.
+    An interrupt is to end it without a word: what started it says it. When that has been killed, it ends as well.
     """
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         forking.begin()
+    threading.Thread(target=_end_with_parent, name="satchel-conformance-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process with the one that wants its results; it is not the one that it was forked from."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _where(error: BaseException) -> str:
