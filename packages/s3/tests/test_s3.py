@@ -18,6 +18,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.utils import parse_timestamp
 
 from satchel import (
     Codec,
@@ -30,6 +31,7 @@ from satchel import (
     Versioned,
     open_storage,
 )
+from satchel.aws.client import moment
 from satchel.keys import escape
 from satchel_conformance import Status, validate
 from satchel_conformance.front import Front, Request
@@ -702,6 +704,26 @@ async def test_a_port_where_nobody_listens_is_said_at_once(free_tcp_port: int, m
     async with asyncio.timeout(5):
         with pytest.raises(StorageUnavailableError, match="cannot be reached: Connection refused"):
             await open_storage(url).read("chat:1")
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        "Sun, 22 Nov 2026 19:25:49 GMT",  # of a GET
+        "2026-11-22T19:25:49.193Z",  # of a LIST
+        "2026-11-22T19:25:49",
+        "2026-11-22",
+        "1795375549.193",
+        1795375549,
+    ],
+)
+def test_a_timestamp_is_what_botocore_takes_it_for(timestamp: Any) -> None:
+    assert moment(timestamp) == parse_timestamp(timestamp)
+
+
+def test_what_is_no_timestamp_is_an_error_of_botocores() -> None:
+    with pytest.raises(ValueError, match="Invalid timestamp"):
+        moment("soon")
 
 
 async def test_a_client_is_used_again_once_its_storage_is_closed(

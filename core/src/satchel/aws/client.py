@@ -7,7 +7,9 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -21,6 +23,7 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
+from botocore.utils import parse_timestamp
 
 from satchel.adapter import kind_of
 from satchel.aws.errors import THROTTLED, code_of
@@ -273,7 +276,19 @@ class AWS:
 @lru_cache(maxsize=4)
 def _session(profile: str | None, _configuration: object) -> boto3.Session:
     """Return a session, whose credentials and data a client needs most of its time to find, and to read."""
-    return boto3.Session(botocore_session=botocore.session.Session(profile=profile))
+    session = botocore.session.Session(profile=profile)
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=moment)
+    return boto3.Session(botocore_session=session)
+
+
+def moment(timestamp: Any) -> datetime:
+    """Parse a timestamp of S3's. botocore has dateutil guess the form, of one for each object that is listed."""
+    if isinstance(timestamp, str):
+        with suppress(ValueError):
+            iso = timestamp[10:11] == "T"
+            return datetime.fromisoformat(timestamp) if iso else parsedate_to_datetime(timestamp)
+    parsed: datetime = parse_timestamp(timestamp)
+    return parsed
 
 
 def _configuration() -> object:
