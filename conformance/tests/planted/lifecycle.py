@@ -1,7 +1,6 @@
 """Storages that open, close, declare, complain or print as they should not."""
 
 import asyncio
-import json
 import logging
 import sys
 import time
@@ -321,8 +320,8 @@ class QuotesPayload(Correct):
     async def read(self, key: str) -> Any:
         payload = await self._call(self.get, self._name(key))
         try:
-            return None if payload is None else json.loads(payload)
-        except ValueError as error:
+            return None if payload is None else self.codec.decode(payload)
+        except CorruptValueError as error:
             raise CorruptValueError(f"{key}: {payload!r}") from error
 
 

@@ -1,8 +1,8 @@
 """Storages whose values do not come back as they were written."""
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import date
 from decimal import Decimal
 from math import isfinite
@@ -11,7 +11,7 @@ from unicodedata import normalize
 
 from conformance.tests.planted import changed, planted
 from conformance.tests.planted.correct import Correct
-from satchel import ANY, Expected, Payload, Record, UnsupportedValueError
+from satchel import ANY, JSON, Change, Expected, Payload, Record, UnsupportedValueError
 from satchel.codecs import JSONCodec
 
 
@@ -396,3 +396,46 @@ class GivesDriversTypes(Correct):
 
     async def read(self, key: str) -> Any:
         return changed(await super().read(key), lambda part: _DriversText(part) if type(part) is str else part)
+
+
+class KnowsNoCodec(Correct):
+    """Some calls encode and decode with JSON, whatever codec was passed in."""
+
+    @contextmanager
+    def as_json(self) -> Iterator[None]:
+        codec, self.codec = self.codec, JSON
+        try:
+            yield
+        finally:
+            self.codec = codec
+
+
+@planted("R2-codec-everywhere")
+class CommitKnowsNoCodec(KnowsNoCodec):
+    """A commit writes JSON, whatever codec was passed in: what is to be encrypted is there for all to read."""
+
+    async def commit(self, changes: Mapping[str, Change[Any]]) -> dict[str, str]:
+        with self.as_json():
+            return await super().commit(changes)
+
+
+@planted("R2-codec-everywhere")
+class VersionsKnowNoCodec(KnowsNoCodec):
+    """write_versioned writes JSON, whatever codec was passed in."""
+
+    async def write_versioned(self, key: str, value: Any, expected: str | None) -> str:
+        with self.as_json():
+            return await super().write_versioned(key, value, expected)
+
+
+@planted("R2-codec-everywhere")
+class BatchKnowsNoCodec(KnowsNoCodec):
+    """write_many writes JSON, whatever codec was passed in, and read_many reads that."""
+
+    async def read_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        with self.as_json():
+            return await super().read_many(keys)
+
+    async def write_many(self, values: Mapping[str, Any]) -> None:
+        with self.as_json():
+            await super().write_many(values)

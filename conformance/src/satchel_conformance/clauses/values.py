@@ -1,9 +1,12 @@
 """R2: any JSON value but None comes back exactly as it was written."""
 
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from satchel_conformance.bench import Bench
+from satchel import Capabilities, Change, CorruptValueError
+from satchel.codecs import JSONCodec
+from satchel_conformance.bench import Bench, Everything
 from satchel_conformance.checks import expect_same
 from satchel_conformance.registry import clause
 
@@ -164,3 +167,50 @@ async def replaces(bench: Bench) -> None:
     for value in ({"b": {"d": 2}}, [1], 7, "short"):
         await bench.storage.write("value", value)
         expect_same(await bench.storage.read("value"), value, "read after writing over another value")
+
+
+class _Wrapping(JSONCodec):
+    """Stores what would be another value to JSON, and knows no other."""
+
+    def encode(self, value: object) -> bytes:
+        return super().encode({"wrapped": value})
+
+    def decode(self, payload: bytes) -> Any:
+        match super().decode(payload):
+            case {"wrapped": value}:
+                return value
+        raise CorruptValueError("not wrapped")
+
+
+@clause("R2-codec-everywhere", "shared", "read_your_writes")
+async def codec_everywhere(bench: Bench) -> None:
+    """A codec that is passed in encodes what any call writes, and decodes what any reads: encrypted stays encrypted."""
+    storage, has = await bench.another(codec=_Wrapping()), bench.capabilities
+    writes = _writes(storage, has)
+    for how, write in writes.items():
+        await write(how)
+        stored = await bench.storage.read(how)
+        expect_same(stored, {"wrapped": [how]}, f"what JSON alone reads of what {how} wrote with a codec")
+        expect_same(await storage.read(how), [how], f"read of what {how} wrote")
+    if has.versioned:
+        record = await storage.read_versioned("write")
+        expect_same(record and record.value, ["write"], "read_versioned")
+    if has.batch:
+        expect_same(await storage.read_many(writes), {how: [how] for how in writes}, "read_many")
+    if has.versioned_batch or has.transactional:
+        found = await storage.read_records(writes)
+        expect_same({how: found[how].value for how in writes}, {how: [how] for how in writes}, "read_records")
+
+
+def _writes(storage: Everything, has: Capabilities) -> dict[str, Callable[[str], Awaitable[object]]]:
+    """Return all calls that write, each of which makes a new record of a key, whose value has it."""
+    writes: dict[str, Callable[[str], Awaitable[object]]] = {"write": lambda key: storage.write(key, [key])}
+    if has.versioned:
+        writes["write_versioned"] = lambda key: storage.write_versioned(key, [key], None)
+    if has.batch:
+        writes["write_many"] = lambda key: storage.write_many({key: [key]})
+    if has.versioned_batch:
+        writes["write_records"] = lambda key: storage.write_records({key: Change([key], None)})
+    if has.transactional:
+        writes["commit"] = lambda key: storage.commit({key: Change([key], None)})
+    return writes
