@@ -4,7 +4,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from satchel import Capabilities, Change, CorruptValueError
+from satchel import JSON, Capabilities, Change, CorruptValueError
 from satchel.codecs import JSONCodec
 from satchel_conformance.bench import Bench, Everything
 from satchel_conformance.checks import expect_same
@@ -185,11 +185,11 @@ class _Wrapping(JSONCodec):
 @clause("R2-codec-everywhere", "shared", "read_your_writes")
 async def codec_everywhere(bench: Bench) -> None:
     """A codec that is passed in encodes what any call writes, and decodes what any reads: encrypted stays encrypted."""
-    storage, has = await bench.another(codec=_Wrapping()), bench.capabilities
+    storage, reader, has = await bench.another(codec=_Wrapping()), await bench.another(codec=JSON), bench.capabilities
     writes = _writes(storage, has)
     for how, write in writes.items():
         await write(how)
-        stored = await bench.storage.read(how)
+        stored = await reader.read(how)
         expect_same(stored, {"wrapped": [how]}, f"what JSON alone reads of what {how} wrote with a codec")
         expect_same(await storage.read(how), [how], f"read of what {how} wrote")
     if has.versioned:
