@@ -132,7 +132,7 @@ class FalsyIsNotListed(Alone):
 
     async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
         async for page in super().pages(prefix):
-            yield [name for name in page if self.codec.decode(self.rows[name][0])]
+            yield [name for name in page if self.codec.decode(self.alive(name) or b"1")]
 
 
 class CatchesCorruption(Correct):

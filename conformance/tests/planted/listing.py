@@ -216,6 +216,17 @@ class PagesByOffset(Correct):
             start += 25
 
 
+@planted("R0-listing-during-writes")
+class PagesByOffsetAtOnce(Correct):
+    """Small pages are counted from the start, each in one step that no write comes into."""
+
+    async def pages(self, prefix: str) -> AsyncGenerator[Sequence[str], None]:
+        start = 0
+        while names := sorted(name for name in self.rows if name.startswith(prefix) and self.alive(name))[start:][:10]:
+            yield names
+            start += 10
+
+
 @planted("R0-batch-any-iterable")
 class IteratesTwice(Correct):
     """read_many goes through the keys twice, and of a generator nothing is left."""

@@ -111,6 +111,16 @@ class PurgesWhatWasOver(Correct):
 
 
 @planted("R6-removal-spares-new")
+class PurgesWhatWasOverAtOnce(Correct):
+    """purge_expired looks for what has ended, and removes that when others have had one turn, whatever it is then."""
+
+    async def purge(self) -> int:
+        dead = [name for name, row in self.rows.items() if is_over(row)]
+        await asyncio.sleep(0)
+        return sum(self.rows.pop(name, None) is not None for name in dead)
+
+
+@planted("R6-removal-spares-new")
 class ReadRemovesWhatWasOver(Correct):
     """A read that finds what has ended removes it a moment later, whatever it is then."""
 

@@ -173,16 +173,19 @@ async def can_stop(bench: Bench) -> None:
 
 @clause("R0-listing-during-writes", "listing")
 async def during_writes(bench: Bench) -> None:
-    """Keys that are there from the start of a listing to its end are listed once, whatever is written meanwhile."""
+    """Keys that are there from the start of a listing to its end are listed once, whatever is changed meanwhile."""
     count = min(bench.many, bench.profile.times(600))
     keys = {f"stays:{number}" for number in range(count)}
-    await fill(bench, keys)
+    goes = [f"goes:{number}" for number in range(count // 4)]  # before the others, where keys are in order
+    await fill(bench, [*keys, *goes])
     listing = True
 
     async def write() -> None:
         number = 0
         while listing:
             number += 1
+            if goes:
+                await bench.storage.delete(goes.pop())
             await bench.storage.write(f"new:{number}", number)
             await bench.storage.write(f"stays:{number % count}", number)
             await bench.storage.delete(f"new:{number}")
@@ -193,7 +196,7 @@ async def during_writes(bench: Bench) -> None:
         listed: list[str] = []
         async for key in bench.storage.keys():
             listed.append(key)
-            if len(listed) % 50 == 0:
+            if len(listed) % 10 == 0:
                 await asyncio.sleep(0.001)
     finally:
         listing = False

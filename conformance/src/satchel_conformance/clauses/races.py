@@ -95,8 +95,9 @@ async def removal_spares_new(bench: Bench) -> None:
         await Life(bench).over()
         fresh = Life(bench)
         # What is written is touched by the storage that wrote it: that does not shorten its lifetime.
-        calls: list[Awaitable[Any]] = [call(key) for key in keys for call in (ending.read, writing.touch)]
-        calls += [writing.write(key, "new") for key in keys] + [ending.purge_expired()]
+        calls: list[Awaitable[Any]] = [ending.purge_expired()]  # first, where what it finds is from before the writes
+        calls += [call(key) for key in keys for call in (ending.read, writing.touch)]
+        calls += [*(writing.write(key, "new") for key in keys), ending.purge_expired()]
         await asyncio.gather(*calls)
         values = [await writing.read(key) for key in keys]
         if bench.shared or fresh.lasts:
