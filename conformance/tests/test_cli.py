@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -57,6 +58,50 @@ def test_the_command_to_repeat_has_the_url_as_it_was_given() -> None:
     _, out, _ = _call("run", "memory://", "-c", "R1-absent-is-none", "-x", "R1-absent-is-none=never")
 
     assert "satchel-conformance run memory:// --clause R1-absent-is-none" in out
+
+
+def test_the_command_to_repeat_has_the_options_that_decide() -> None:
+    tried = "satchel:MemoryStorage", "-c", "R1-absent-is-none", "-x", "R1-absent-is-none=never"
+    _, out, _ = _call("run", *tried, "--private", "--profile", "thorough")
+
+    assert "run satchel:MemoryStorage --private --profile thorough --clause R1-absent-is-none" in out
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("def make(**options): raise KeyError('no')", "the factory raised KeyError: 'no'"),
+        ("def make(url, **options): pass", "the factory raised TypeError: make() missing 1 required"),
+        ("async def make(**options): raise OSError(5, 'broken')", "the factory raised OSError: [Errno 5] broken"),
+        ("def make(:", "wrong cannot be imported: SyntaxError: "),
+        ("raise RuntimeError('here')", "wrong cannot be imported: RuntimeError: here"),
+    ],
+)
+def test_what_makes_no_storage_is_said_in_a_line(
+    program: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wrong.py").write_text(program)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "wrong", raising=False)
+    code, _, err = _call("run", "wrong:make", "-c", "R1-absent-is-none")
+    sys.modules.pop("wrong", None)
+
+    assert code == 2
+    assert err.startswith(f"satchel-conformance: {said}")
+    assert err.count("\n") == 1
+
+
+def test_a_report_that_cannot_be_written_is_printed_all_the_same(tmp_path: Path) -> None:
+    tried = "run", "memory://", "-c", "R1-absent-is-none"
+    code, out, err = _call(*tried, "--junit", str(tmp_path))
+    assert (code, out, err) == (2, "", f"satchel-conformance: {tmp_path} cannot be written: it is a folder\n")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nowhere" / "badge.json")
+    code, out, err = _call(*tried, "--badge", str(link))
+    assert code == 2
+    assert "1 passed" in out
+    assert err.endswith(f"satchel-conformance: {link} cannot be written: No such file or directory\n")
 
 
 def test_help_and_version() -> None:
@@ -271,3 +316,19 @@ def test_no_process_is_left_when_the_command_is_killed() -> None:
     while left() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left() == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no such signal")
+def test_an_interrupt_of_the_command_alone_ends_it_at_once(tmp_path: Path) -> None:
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell may have it ignored
+    program = f"{hear}; from satchel_conformance.cli import main; main()"
+    url = f"sqlite:///{tmp_path}/bot.db"
+    command = [sys.executable, "-c", program, "run", url, "--jobs", "2", "--profile", "thorough"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
+        assert run.stderr is not None
+        assert run.stderr.readline()  # the first result
+        run.send_signal(signal.SIGINT)
+        rest = run.stderr.read()  # to the end of the last process that has it
+    assert run.returncode == 130
+    assert "Traceback" not in rest
+    assert len(rest.splitlines()) < 100  # of some two hundred clauses

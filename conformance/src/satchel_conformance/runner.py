@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from satchel import Capabilities, Lifecycle, StorageUnavailableError, open_storage
+from satchel import Capabilities, Lifecycle, SatchelError, StorageUnavailableError, open_storage
 from satchel_conformance.bench import QUICK, THOROUGH, Factory, Profile, Setting
 from satchel_conformance.checks import shown
 from satchel_conformance.declared import Declared
@@ -50,7 +50,7 @@ async def validate(
             without `namespace`, the suite puts a random prefix before every key. Other processes, and faults of the
             network, are tried with a URL only.
         capabilities: what is declared of the storage; its own record if it has one, else nothing.
-        shared: False if every storage has its records to itself, like a dict.
+        shared: False if every storage has its records to itself, like a dict; each of memory:// has.
         network: whether the URL is of one server, which a proxy can stand in front of; by default, if it has a host.
         kill: ends the server with SIGKILL; it is to come back by itself, as under a supervisor. What was acknowledged
             by a storage that declares itself durable has to be there then.
@@ -59,13 +59,13 @@ async def validate(
         clauses: which to try, as ids, rules (`R4`) or globs; all if empty.
         profile: "quick", or "thorough", which tries many more examples, and more of what takes many requests.
         jobs: in how many processes to try clauses at once. Each imports the factory by its name, and makes its own
-            storages with it.
+            storages with it; a script that is not guarded by `if __name__ == "__main__"` would run again in each.
         progress: is called with each result as it comes.
 
     Raises:
         ValueError: `clauses`, `exceptions` or `profile` name one that is not there, or an exception gives no reason; or
             there are to be several jobs, and `storage` or `kill` cannot be handed to another process; or the factory
-            makes no storage.
+            makes no storage, or raises what is no SatchelError.
         SatchelError: the storage cannot be opened: there is no such server, or it lets nobody in.
     """
     url = storage if isinstance(storage, str) else ""
@@ -77,6 +77,7 @@ async def validate(
     chosen = select(clauses)
     context = prepare(factory, setting) if jobs > 1 else None
     name, own = await _meet(factory)
+    shared = shared and urlsplit(url).scheme != "memory"
     declared = Declared(capabilities or own or Capabilities(), shared, bool(url), network, kill is not None)
     start = time.perf_counter()
     results: dict[str, Result] = {}
@@ -126,10 +127,22 @@ def _without_password(url: str) -> str:
     return parts._replace(netloc=f"{user.partition(':')[0]}{at}{place}", query=query).geturl()
 
 
+async def _made(factory: Factory) -> Any:
+    limit = asyncio.timeout(_TO_MEET)
+    try:
+        async with limit:
+            made: Any = factory()
+            return await made if isawaitable(made) else made
+    except SatchelError:
+        raise
+    except Exception as error:
+        said = f"had not ended after {_TO_MEET:g} s" if limit.expired() else f"raised {type(error).__name__}: {error}"
+        raise ValueError(f"the factory {said}") from error
+
+
 async def _meet(factory: Factory) -> tuple[str, Capabilities | None]:
     """Return the storage's name, and what it declares itself once it knows its server."""
-    made: Any = factory()
-    storage = await made if isawaitable(made) else made
+    storage = await _made(factory)
     if not any(hasattr(storage, method) for method in ("read", "write", "delete")):
         raise ValueError(f"the factory made {shown(storage)}, which is no storage: it has no read, write and delete")
     limit = asyncio.timeout(_TO_MEET)

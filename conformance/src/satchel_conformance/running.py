@@ -11,7 +11,7 @@ import traceback
 from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import entry_points
-from multiprocessing import forkserver, get_context, parent_process
+from multiprocessing import active_children, forkserver, get_context, parent_process
 from multiprocessing.context import BaseContext
 from operator import itemgetter
 from pathlib import Path
@@ -95,15 +95,21 @@ async def at_once(
         jobs: the number of processes.
         context: what `prepare` returned for this factory and this setting.
     """
-    loop = asyncio.get_running_loop()
+    loop, others = asyncio.get_running_loop(), {*active_children()}
     with ProcessPoolExecutor(jobs, context, _begin, (dict(os.environ),)) as processes:
+        started = [
+            loop.run_in_executor(processes, _run, one.id, factory, declared, setting, excepted.get(one.id, ""))
+            for one in _spread(chosen)
+        ]
         try:
-            started = [
-                loop.run_in_executor(processes, _run, one.id, factory, declared, setting, excepted.get(one.id, ""))
-                for one in _spread(chosen)
-            ]
             for result in asyncio.as_completed(started):
                 yield await result
+        except BaseException:
+            for one in started:
+                one.cancel()  # so that nobody misses their results
+            for process in {*active_children()} - others:
+                process.terminate()  # a clause may take long
+            raise
         finally:
             processes.shutdown(wait=False, cancel_futures=True)
 

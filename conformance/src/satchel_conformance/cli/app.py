@@ -97,11 +97,13 @@ def run(
     for file in (junit, markdown, badge):
         if file is not None and not file.absolute().parent.is_dir():
             _stop(f"{file} cannot be written: its folder does not exist")
+        if file is not None and file.is_dir():
+            _stop(f"{file} cannot be written: it is a folder")
     with _progress(len(chosen)) as tell:
         trying = validate(
             storage,
             capabilities=declared,
-            shared=not (private or target.lower().startswith("memory://")),
+            shared=not private,
             exceptions=excepted,
             clauses=clause or (),
             profile=profile,
@@ -116,10 +118,15 @@ def run(
             _stop("a process in which clauses were tried has ended; with --jobs 1, this one ends instead, and says why")
     if "://" not in target or report.target == urlsplit(target).geturl():  # which writes memory:// without its slashes
         report = replace(report, target=target)
-    for file, written in ((junit, report.to_junit), (markdown, report.to_markdown), (badge, report.to_badge)):
-        if file is not None:
-            file.write_text(written(), encoding="utf-8")
+    options = [*["--private"] * private, *(["--profile", profile] if profile != "quick" else [])]
+    report = replace(report, target=" ".join([report.target, *options]))
     typer.echo(report.to_json() if json else f"\n{report.summary()}")
+    for file, written in ((junit, report.to_junit), (markdown, report.to_markdown), (badge, report.to_badge)):
+        try:
+            if file is not None:
+                file.write_text(written(), encoding="utf-8")
+        except OSError as error:
+            _stop(f"{file} cannot be written: {error.strerror}")
     raise typer.Exit(0 if report.ok else 1)
 
 
@@ -215,6 +222,8 @@ def _load(target: str) -> Any:
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         _stop(f"{target} is not there: {error}")
+    except Exception as error:
+        _stop(f"{module} cannot be imported: {type(error).__name__}: {error}")
     return found
 
 
