@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from satchel import Capabilities, MemoryStorage, StorageUnavailableError
-from satchel.codecs import JSON
+from satchel import Capabilities, MemoryStorage, StorageUnavailableError, open_storage
+from satchel.codecs import JSON, JSONCodec
 from satchel.keys import check_key
 from satchel_conformance import Report, Result, Status, bench, runner, validate
 
@@ -143,6 +143,11 @@ def test_what_is_no_storage_is_said_at_once(made: object) -> None:
         _validate(lambda: made)
 
 
+def test_each_storage_of_memory_has_its_records_to_itself() -> None:
+    (result,) = _validate("memory://", clauses=["R0-read-your-writes"]).results
+    assert result.reason == "each storage keeps its records to itself"
+
+
 def test_processes_end_when_the_one_that_started_them_is_killed() -> None:
     run = "from satchel_conformance.worker import run_workers; run_workers('memory://', 'n', 'forever', processes=2)"
     with subprocess.Popen([sys.executable, "-c", run], stdout=subprocess.PIPE) as parent:
@@ -182,6 +187,108 @@ _forks = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere to fork i
 def test_a_forked_process_tells_what_it_printed_and_how_it_ended(url: str, end: str) -> None:
     command = [sys.executable, "-c", _FORKED, "1", url, "n", "create", "3"]
     assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout == f"started\n{end}"
+
+
+@_forks
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_processes_are_forked_also_where_there_is_no_stdout_or_stderr(closed: str, tmp_path: Path) -> None:
+    code = (
+        "from satchel_conformance import validate; import asyncio, sys;"
+        "clauses = ['*-of-processes', 'R7-one-creating-process', 'R9-killed-writer'];"
+        "report = asyncio.run(validate(sys.argv[1], clauses=clauses, jobs=2));"
+        "sys.exit(any(result.status != 'passed' for result in report.results))"
+    )
+    url = f"sqlite:///{tmp_path}/sessions.db"
+    done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code, url], check=False)
+    assert done.returncode == 0
+
+
+_FORKER_IS_GONE = """
+import asyncio, os, signal
+from pathlib import Path
+from satchel_conformance import forking
+
+def children(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+async def main():
+    (forker,) = children(os.getpid())
+    for turns in range(30):
+        task = asyncio.create_task(forking.start(["1", "memory://", "n", "forever"]))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if not task.cancelled():
+            os.killpg(task.result().pid, signal.SIGKILL)
+            await task.result().communicate()
+    async with asyncio.timeout(20):
+        while children(forker):
+            await asyncio.sleep(0.01)
+    opened = len([*Path("/proc/self/fd").iterdir()])
+    os.kill(int(forker), signal.SIGKILL)
+    for _ in range(2):
+        assert await forking.start(["1", "memory://", "n", "write"]) is None
+    assert len([*Path("/proc/self/fd").iterdir()]) == opened - 1
+
+forking.begin()
+asyncio.run(main())
+"""
+
+
+@_forks
+def test_what_is_forked_for_nobody_ends_and_without_a_forker_none_is_forked() -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", _FORKER_IS_GONE], check=True)
+
+
+_THREADS = """
+import threading
+from satchel_conformance import forking
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+forking.begin()
+assert not forking._FORKER
+"""
+
+
+@_forks
+def test_a_process_with_threads_is_not_forked() -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", _THREADS], check=True)
+
+
+_DIES = """
+import multiprocessing, os, signal, sys
+from satchel_conformance import worker
+
+def dies(*arguments, **options):
+    if multiprocessing.current_process().name.endswith("-1"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return opens(*arguments, **options)
+
+opens, worker.open_storage = worker.open_storage, dies
+sys.exit(worker.main(os.getppid(), 3, "memory://", "n", "write"))
+"""
+
+
+@_forks
+def test_a_process_that_ends_without_a_word_is_said_and_waited_for_by_no_other() -> None:
+    done = subprocess.run([sys.executable, "-c", _DIES], stderr=subprocess.PIPE, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stderr) == (3, "ForkProcess-1 has ended with -9\n")
+
+
+class _Backwards(JSONCodec):
+    def encode(self, value: object) -> bytes:
+        return super().encode(value)[::-1]
+
+    def decode(self, payload: bytes) -> Any:
+        return super().decode(payload[::-1])
+
+
+def test_a_factory_may_have_a_codec_of_its_own(tmp_path: Path) -> None:
+    def make(**options: Any) -> Any:
+        return open_storage(f"sqlite:///{tmp_path}/sessions.db", **({"codec": _Backwards()} | options))
+
+    report = _validate(make, clauses=["R2-codec-everywhere", "R1-corrupt-*"])
+    assert [result.explain() for result in report.results if result.status is not Status.PASSED] == []
 
 
 @_forks

@@ -175,10 +175,8 @@ class Bench:
         What is returned ends with the last of them, and with 0 if all went well.
         """
         given = list(map(str, (processes, self.url, self.namespace, job, *arguments)))
-        process: Process | Forked
-        if forking.can_start():
-            process = await forking.start(given)
-        else:
+        process: Process | Forked | None = await forking.start(given)
+        if process is None:
             process = await create_subprocess_exec(*PROGRAM, *given, stdout=PIPE, stderr=PIPE, start_new_session=True)
         self._stack.push_async_callback(_end, process)
         return process

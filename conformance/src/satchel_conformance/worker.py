@@ -14,15 +14,16 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 from multiprocessing import get_context
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
 from threading import BrokenBarrierError
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from satchel import ConflictError, LeaseLock, Session, Sessions, open_storage
 from satchel.urls import storage_class
 
-_TO_COME: Final = 60.0  # seconds
+_TO_COME: Final = 30.0  # seconds, less than a clause has
 
 
 async def increment(storage: Any, _worker: str, times: str) -> None:
@@ -149,8 +150,15 @@ def main(parent: int, processes: int, url: str, namespace: str, job: str, *argum
     for process in each:
         process.start()
     _end_with(parent, each)
-    for process in each:
-        process.join()
+    running = {process.sentinel: process for process in each}
+    while running:
+        for sentinel in wait(running):
+            process = running.pop(cast("int", sentinel))
+            process.join()
+            if process.exitcode != 0:
+                others.abort()  # it may have had no time to do so
+            if process.exitcode not in (0, 1):
+                sys.stderr.write(f"{process.name} has ended with {process.exitcode}\n")
     return sum(process.exitcode != 0 for process in each)
 
 
