@@ -713,6 +713,8 @@ async def test_a_port_where_nobody_listens_is_said_at_once(free_tcp_port: int, m
         "2026-11-22T19:25:49.193Z",  # of a LIST
         "2026-11-22T19:25:49",
         "2026-11-22",
+        "2026-11-22T19:25:49+01:00",
+        "Sun, 22 Nov 2026 7:25:49 PM GMT",
         "1795375549.193",
         1795375549,
     ],
@@ -781,3 +783,23 @@ async def test_a_client_that_is_still_used_is_not_used_again(moto_url: str, monk
         client = await another._objects._aws.run(lambda client: client)
         go_on.set()
         assert await waiting is not client
+
+
+async def test_a_client_is_used_again_though_a_call_was_cancelled_before_it_began(
+    moto_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SDK_UA_APP_ID", secrets.token_hex(4))
+    storage = S3Storage[Any].from_url(f"{moto_url}&max_connections=1", namespace="used")
+    await storage.setup()
+    go_on = threading.Event()
+    aws = storage._objects._aws
+    waiting = asyncio.ensure_future(aws.run(lambda client: go_on.wait() and client))
+    in_turn = asyncio.ensure_future(aws.run(lambda client: client))
+    await asyncio.sleep(0)
+    in_turn.cancel()
+    await asyncio.gather(in_turn, return_exceptions=True)
+    go_on.set()
+    client = await waiting
+    await storage.aclose()
+    async with S3Storage[Any].from_url(f"{moto_url}&max_connections=1", namespace="used") as another:
+        assert await another._objects._aws.run(lambda client: client) is client

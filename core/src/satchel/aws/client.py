@@ -43,6 +43,8 @@ _REGION: Final = re.compile(r"[a-z0-9-]{1,63}")
 # https://boto3.amazonaws.com/v1/documentation/api/latest/guide/configuration.html
 _FILES: Final = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
 _MAKING: Final = threading.Lock()  # a session is not for several threads
+_ISO: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z", re.ASCII)
+_HTTP: Final = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} [12]\d{3} \d\d:\d\d:\d\d GMT", re.ASCII)
 # What the environment says of how a client connects, or who it is.
 _SAYS: Final = re.compile(r"AWS_.*|BOTO.*|HOME|.*_PROXY|.*CA_BUNDLE|SSL_CERT_.*", re.IGNORECASE)
 
@@ -122,8 +124,10 @@ class AWS:
         while True:
             with self._counting:
                 self._under_way += 1
+            future = None
             try:
-                return await self._threads.run(lambda: self._work(work))
+                future = self._threads.start(lambda: self._work(work))
+                return await asyncio.wrap_future(future)
             except ClientError as error:
                 if code_of(error) not in THROTTLED or not await backoff.pause():
                     raise
@@ -131,6 +135,10 @@ class AWS:
                 if not reads:
                     raise
                 reads = False
+            finally:
+                if future is None or future.cancelled():  # before it had begun
+                    with self._counting:
+                        self._under_way -= 1
 
     async def call(self, operation: str, *, reads: bool = False, **request: Any) -> Any:
         """Make one request; `operation` is the client's method."""
@@ -138,6 +146,8 @@ class AWS:
 
     def close(self) -> None:
         """Close the client, unless it was passed in, and let the threads end."""
+        if self._closed:
+            return
         self._closed = True
         self._threads.close()
         if self._listens and self._own:
@@ -282,11 +292,13 @@ def _session(profile: str | None, _configuration: object) -> boto3.Session:
 
 
 def moment(timestamp: Any) -> datetime:
-    """Parse a timestamp of S3's. botocore has dateutil guess the form, of one for each object that is listed."""
+    """Parse a timestamp as botocore does, which has dateutil guess the form of each; of S3 there are two."""
     if isinstance(timestamp, str):
         with suppress(ValueError):
-            iso = timestamp[10:11] == "T"
-            return datetime.fromisoformat(timestamp) if iso else parsedate_to_datetime(timestamp)
+            if _ISO.fullmatch(timestamp):
+                return datetime.fromisoformat(timestamp)
+            if _HTTP.fullmatch(timestamp):
+                return parsedate_to_datetime(timestamp)
     parsed: datetime = parse_timestamp(timestamp)
     return parsed
 
