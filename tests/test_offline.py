@@ -4,6 +4,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,30 +20,27 @@ pytestmark = pytest.mark.skipif(
 
 def run(*command: str | Path, state: Path) -> str:
     environment = os.environ | {"OFFLINE_HOME": str(state)}
-    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout
+    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True, timeout=300).stdout
 
 
 @pytest.fixture
 def engines() -> Iterator[list[Path]]:
     """Run two engines beside the one of the tests, each with a state of its own, in a path that a socket's may have."""
-    with tempfile.TemporaryDirectory(prefix="satchel-engines-") as folder:
+    with tempfile.TemporaryDirectory(prefix="satchel-engines-") as folder, ExitStack() as stack:
         states = [Path(folder, name) for name in ("one", "other")]
-        try:
-            for state in states:
-                run(TOOL / "up", "redis", state=state)
-            yield states
-        finally:
-            for state in states:
-                run(TOOL / "down", state=state)
+        for state in states:
+            stack.callback(run, TOOL / "down", state=state)
+            run(TOOL / "up", "redis", state=state)
+        yield states
 
 
 def test_containers_of_engines_beside_each_other_have_addresses_of_their_own(engines: list[Path]) -> None:
     servers = []
     for state in engines:
-        docker = ["docker", "--host", f"unix://{state}/docker.sock"]
+        docker = ["/usr/bin/docker", "--host", f"unix://{state}/docker.sock"]
         name = run(*docker, "run", "--detach", "redis:7", state=state).strip()
         run(*docker, "exec", name, "sh", "-c", "until redis-cli ping; do sleep 0.1; done", state=state)
-        where = "{{.NetworkSettings.IPAddress}}"
+        where = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         host = run(*docker, "inspect", "--format", where, name, state=state).strip()
         run(*docker, "exec", name, "redis-cli", "set", "engine", state.name, state=state)
         servers.append((state.name, host))
