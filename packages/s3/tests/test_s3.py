@@ -54,6 +54,12 @@ class Binary(Codec[bytes]):
         return payload
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget which conditions servers heed: one before may have had the port of a test's own."""
+    monkeypatch.setattr("satchel_s3.objects._HEEDED", {})
+
+
 def keys_in(raw: Any, prefix: str) -> list[str]:
     return [item["Key"] for item in raw.list_objects_v2(Bucket="sessions", Prefix=prefix).get("Contents", [])]
 
