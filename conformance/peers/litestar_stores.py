@@ -87,6 +87,7 @@ PEERS: Final = (
             "R6-whole-days": "`get(renew_for=…)` takes a timedelta (Store). Only its `.seconds` are taken, which leave "
             "out whole days",
         },
-        not_promised=_RULES,
+        not_promised=_RULES
+        | {"R6-last-touch-decides": "`get` renews nothing without `renew_for`, nor what has no lifetime (Store)"},
     ),
 )

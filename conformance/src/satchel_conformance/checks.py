@@ -84,9 +84,9 @@ def same(first: object, second: object) -> bool:
 
 
 def shown(value: object) -> str:
-    """Return a value for a message: its repr in ASCII, so that look-alikes differ, shortened."""
+    """Return a value for a message: its repr in ASCII, so that look-alikes differ, both ends of it if it is long."""
     text = ascii(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 60]}... ({len(text)} characters)"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 90]}...{text[-30:]} ({len(text)} characters)"
 
 
 def _difference(happened: object, expected: object) -> str:

@@ -97,15 +97,31 @@ class UpdateKeepsEnd(AloneKeepsEnd):
 
 @planted("R6-model")
 class TouchesItsOwn(Correct):
-    """touch only renews what the same storage wrote last."""
+    """touch does not renew what another storage with the same lifetime wrote last."""
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
         self.world.notes[name] = self
         return await super().put(name, payload, expected)
 
     async def renew(self, name: str) -> bool:
-        its_own = self.world.notes.get(name, self) is self
-        return await super().renew(name) if its_own else self.alive(name) is not None
+        last = self.world.notes.get(name, self)
+        renews = last is self or last.ttl != self.ttl
+        return await super().renew(name) if renews else self.alive(name) is not None
+
+
+@planted("R6-last-touch-decides")
+class TouchKeepsLifetime(Correct):
+    """touch starts the lifetime anew that the record was written with."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        self.world.notes[name] = self
+        return await super().put(name, payload, expected)
+
+    async def renew(self, name: str) -> bool:
+        there = await super().renew(name)
+        if there and name in self.world.notes:
+            self.rows[name] = (self.rows[name][0], self.world.notes[name].end())
+        return there
 
 
 @planted("R6-write-restarts", "R6-same-write-restarts", "R6-last-write-decides", "R6-model")
@@ -212,10 +228,11 @@ class TouchWakes(Alone):
 
 @planted("R6-touch-without-ttl")
 class TouchNeedsTtl(Correct):
-    """touch is False where nothing has a lifetime, as EXPIRE would be."""
+    """touch is False for a record that has no lifetime and is to have none, as PERSIST is 0."""
 
     async def renew(self, name: str) -> bool:
-        return self.ttl is not None and await super().renew(name)
+        has_none = self.ttl is None and name in self.rows and self.rows[name][1] is None
+        return await super().renew(name) and not has_none
 
 
 @planted("R6-touch-keeps")

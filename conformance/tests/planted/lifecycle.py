@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import socket
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -273,6 +276,32 @@ class LeaksTask(Correct):
 
     async def open(self) -> None:
         self.world.notes[str(id(self))] = asyncio.create_task(asyncio.sleep(30))
+
+
+@planted("R11-no-leaks")
+class LeaksThread(Correct):
+    """A thread goes on after the storage was closed."""
+
+    async def open(self) -> None:
+        threading.Thread(target=time.sleep, args=(5,), name="pool", daemon=True).start()
+
+
+@planted("R11-no-leaks")
+class LeaksSocket(Correct):
+    """A connection stays open after the storage was closed."""
+
+    async def open(self) -> None:
+        self.pair = socket.socketpair()
+
+
+@planted("R11-no-leaks")
+class LeaksFile(Correct):
+    """The file that a write locks stays open."""
+
+    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+        if not hasattr(self, "file"):
+            self.file = tempfile.TemporaryFile()  # noqa: SIM115  that it stays open is the mistake
+        return await super().put(name, payload, expected)
 
 
 @planted("R10-loop-runs-on")

@@ -148,6 +148,22 @@ class VersionIgnoresOrder(Correct):
         return super().version_of(payload)
 
 
+@planted("R7-one-value-per-version")
+class VersionIsOfStart(Correct):
+    """The version is a digest of the first KiB."""
+
+    def version_of(self, payload: Payload) -> str:
+        return super().version_of(payload[:1024])
+
+
+@planted("R7-one-value-per-version")
+class VersionIsOfEnd(Correct):
+    """The version is a digest of the last KiB."""
+
+    def version_of(self, payload: Payload) -> str:
+        return super().version_of(payload[-1024:])
+
+
 @planted("R7-create-only", others=True)
 class CreateOverwrites(Correct):
     """expected=None is taken for no expectation."""

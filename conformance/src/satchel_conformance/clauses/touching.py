@@ -1,11 +1,14 @@
 """R6: touch starts a lifetime anew, and does nothing else."""
 
 from datetime import timedelta
+from typing import Final
 
-from satchel_conformance.bench import Bench
+from satchel_conformance.bench import Bench, Everything
 from satchel_conformance.checks import expect_same
 from satchel_conformance.registry import clause
 from satchel_conformance.timing import Life, expect_restart, short_ttl
+
+_ATTEMPTS: Final = 5
 
 
 @clause("R6-touch-restarts", "expiring")
@@ -56,3 +59,25 @@ async def touch_without_ttl(bench: Bench) -> None:
     expect_same(await bench.storage.touch("key"), True, "touch of a record without a lifetime")
     expect_same(await bench.storage.read("key"), 1, "read after touch")
     expect_same(await bench.storage.touch("nobody"), False, "touch of an absent key")
+
+
+@clause("R6-last-touch-decides", "expiring", "shared")
+async def last_touch_decides(bench: Bench) -> None:
+    """A touch gives a record the lifetime of the storage that touches it: a shorter or longer one, or for ever."""
+    short, long = await bench.another(ttl=short_ttl(bench)), await bench.another(ttl=timedelta(hours=1))
+
+    async def touched(key: str, first: Everything, then: Everything) -> bool:
+        for _ in range(_ATTEMPTS):  # on a busy machine the record may have ended before it is touched
+            life = Life(bench)
+            await first.write(key, 1)
+            await then.touch(key)
+            if life.lasts:
+                return True
+        return False
+
+    storages = {"for ever": (short, bench.storage, 1), "longer": (short, long, 1), "shorter": (long, short, None)}
+    in_time = [key for key, (first, then, _) in storages.items() if await touched(key, first, then)]
+    await Life(bench).over()
+    for key in in_time:
+        found = await bench.storage.read(key)
+        expect_same(found, storages[key][2], f"read of a record that touch was to let live {key}")
