@@ -5,9 +5,11 @@ import json
 import os
 import re
 import select
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,13 @@ def test_storages_that_do_not_close_end_no_run(monkeypatch: pytest.MonkeyPatch) 
 def test_what_is_no_storage_is_said_at_once(made: object) -> None:
     with pytest.raises(ValueError, match=f"the factory made {made}, which is no storage"):
         _validate(lambda: made)
+
+
+def test_nothing_is_left_of_clauses_that_open_and_close_storages_themselves(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/bot.db"
+    assert _validate(url, clauses=["R11", "R13", "R14"]).ok
+    with closing(sqlite3.connect(tmp_path / "bot.db")) as raw:
+        assert raw.execute("SELECT count(*) FROM satchel_sessions").fetchone() == (0,)
 
 
 def test_each_storage_of_memory_has_its_records_to_itself() -> None:

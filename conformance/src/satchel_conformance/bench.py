@@ -107,7 +107,7 @@ class Bench:
         self.namespace = "t" + secrets.token_hex(PREFIX // 2 - 1) + "z"
         self._factory = factory
         self._stack = stack
-        self._swept: set[str] = set()
+        self._swept: dict[str, bool] = {}
 
     async def another(self, namespace: str = "", **options: Any) -> Everything:
         """Open one more storage: in the bench's own namespace, or in one whose name goes on with `namespace`."""
@@ -120,16 +120,24 @@ class Bench:
 
     async def _sweep(self, storage: Everything, namespace: str) -> None:
         """Leave nothing behind on a server that others use too; one storage does so for all of a namespace."""
-        if namespace in self._swept:
+        if self._swept.get(namespace):
             return
         with suppress(Exception):  # it may be closed, and what keys() and delete() do wrong is for their clauses to say
-            keys = [key async for key in storage.keys()]
-            if isinstance(storage, Batch):  # a thousand deletes, one by one, take a server seconds
-                await storage.delete_many(keys)
-            else:
-                left = iter(keys)
-                await asyncio.gather(*(_delete(storage, left) for _ in range(16)))
-            self._swept.add(namespace)
+            async with asyncio.timeout(_TO_CLOSE):
+                keys = [key async for key in storage.keys()]
+                if isinstance(storage, Batch):  # a thousand deletes, one by one, take a server seconds
+                    await storage.delete_many(keys)
+                else:
+                    left = iter(keys)
+                    await asyncio.gather(*(_delete(storage, left) for _ in range(16)))
+            self._swept[namespace] = True
+
+    async def sweep_rest(self) -> None:
+        """Leave nothing behind where all storages were closed by their clause, or opened by it."""
+        if self.capabilities.listing and self.shared:
+            for namespace in [one for one, swept in self._swept.items() if not swept]:
+                with suppress(Exception):
+                    await self._sweep(await self.make(namespace), namespace)
 
     async def make(self, namespace: str = "", **options: Any) -> Everything:
         """Make one more storage as `another` does, but leave it to the clause to open it.
@@ -139,6 +147,7 @@ class Bench:
         """
         for option in options:
             self.need_option(option)
+        self._swept.setdefault(namespace, False)
         if namespaced := self.takes("namespace"):
             options["namespace"] = self.namespace + namespace
         elif namespace:
@@ -239,6 +248,7 @@ async def open_bench(
     """Give a bench, and close what was made on it when the block ends. Unless `opened`, `storage` is not set up."""
     async with AsyncExitStack() as stack:
         bench = Bench(factory, declared, setting, stack)
+        stack.push_async_callback(bench.sweep_rest)  # when all else has ended
         bench.storage = await (bench.another() if opened else bench.make())
         yield bench
 
