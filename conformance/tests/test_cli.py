@@ -260,6 +260,7 @@ def test_run_says_that_a_process_has_ended(tmp_path: Path, monkeypatch: pytest.M
         (["run", "satchel:__doc__"], "satchel:__doc__ cannot be called"),
         (["run", "satchel:MemoryStorage", "--exception", "R1-absent-is-none"], "R1-absent-is-none needs a reason"),
         (["run", "satchel:MemoryStorage", "--exception", "R1-none=why"], "there is no clause 'R1-none'"),
+        (["run", "satchel:MemoryStorage", "--race", "R1-none=why"], "races: there is no clause 'R1-none'"),
         (["run", "satchel:MemoryStorage", "--junit", "/no/such/folder/x"], "/no/such/folder/x cannot be written"),
         (["run", "satchel:MemoryStorage", "-c", "R99"], "no clause is called 'R99'"),
         (["run", "satchel:MemoryStorage", "--capabilities", "satchel:JSON"], "satchel:JSON is no satchel.Capabilities"),

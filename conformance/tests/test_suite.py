@@ -134,7 +134,7 @@ class TestIt(Base):
 
     result.assert_outcomes(**{outcome: 1}, deselected=result.parseoutcomes()["deselected"])
     if outcome == "passed":
-        result.stdout.fnmatch_lines(["*R4-injective-case, attempt 3: the emulator folds case on Mondays"])
+        result.stdout.fnmatch_lines(["*R4-injective-case: attempt 3: the emulator folds case on Mondays"])
 
 
 def test_a_class_that_lacks_its_factory_says_so(pytester: pytest.Pytester) -> None:

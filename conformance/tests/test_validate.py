@@ -145,6 +145,35 @@ def test_what_is_no_storage_is_said_at_once(made: object) -> None:
         _validate(lambda: made)
 
 
+@pytest.mark.parametrize(("fails", "status"), [(2, Status.PASSED), (20, Status.FAILED)])
+def test_a_race_is_tried_again_and_the_result_says_so(fails: int, status: Status) -> None:
+    class Emulator(MemoryStorage[Any]):
+        capabilities = MemoryStorage.capabilities
+
+        async def delete(self, key: str) -> None:
+            failed.append(key)
+            if len(failed) <= fails:
+                raise ZeroDivisionError
+            await super().delete(key)
+
+    failed: list[str] = []
+    races = {"R1-delete-absent": "deletes end on Mondays"}
+    report = _validate(Emulator, shared=False, clauses=["R1-delete-absent"], races=races)
+    (result,) = report.results
+    assert result.status is status
+    assert result.reason.endswith(": deletes end on Mondays")
+    assert (result.reason in report.to_markdown()) == (status is Status.PASSED)
+
+
+@pytest.mark.parametrize(
+    ("races", "message"),
+    [({"R1-none": "why"}, "there is no clause 'R1-none'"), ({"R1-delete-absent": " "}, "needs a reason")],
+)
+def test_a_race_names_a_clause_and_says_what_was_seen(races: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=f"races: .*{message}"):
+        _validate("memory://", races=races)
+
+
 def test_nothing_is_left_of_clauses_that_open_and_close_storages_themselves(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/bot.db"
     assert _validate(url, clauses=["R11", "R13", "R14"]).ok

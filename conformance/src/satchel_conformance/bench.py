@@ -7,9 +7,9 @@ import secrets
 import signal
 from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import Parameter, isawaitable, signature
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
@@ -225,17 +225,21 @@ class Bench:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a run gives to every bench.
+    """What holds for all clauses of a run.
 
     Attributes:
         profile: how much is tried.
         url: what other processes open; "" if there is nothing.
         kill: ends the server with SIGKILL, if there is such a thing.
+        exceptions: the reasons of clauses that may fail.
+        races: what was seen of clauses that the server breaks once in a while; they are tried again.
     """
 
     profile: Profile = QUICK
     url: str = ""
     kill: Callable[[], object] | None = None
+    exceptions: Mapping[str, str] = field(default_factory=dict[str, str])
+    races: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 SETTING: Final = Setting()

@@ -34,7 +34,7 @@ class Result:
         happened: what happened instead.
         where: the line of the clause, as `values.py:42`; its module alone if it is not known.
         trace: the traceback of an error that the clause did not expect.
-        reason: why it is excepted or does not apply.
+        reason: why it is excepted, does not apply, or was tried more than once.
         seconds: how long it took.
     """
 
@@ -134,8 +134,8 @@ class Report:
             lines.append(f"| {rule} | " + " | ".join(str(counted[status] or "") for status in Status) + " |")
         for result in self.failed:
             lines += ["", f"## {result.clause}", "", "```text", result.explain(self.target), "```"]
-        for status in (Status.EXCEPTED, Status.NOT_APPLICABLE):
-            if found := [result for result in self.results if result.status is status]:
+        for status in (Status.PASSED, Status.EXCEPTED, Status.NOT_APPLICABLE):
+            if found := [result for result in self.results if result.status is status and result.reason]:
                 lines += ["", f"## {status.capitalize()}", ""]
                 lines += [f"- `{result.clause}`: {result.reason}" for result in found]
         return "\n".join(lines) + "\n"

@@ -34,6 +34,7 @@ async def validate(
     network: bool | None = None,
     kill: Callable[[], object] | None = None,
     exceptions: Mapping[str, str] | None = None,
+    races: Mapping[str, str] | None = None,
     clauses: Iterable[str] = (),
     profile: str = "quick",
     jobs: int = 1,
@@ -56,6 +57,8 @@ async def validate(
             by a storage that declares itself durable has to be there then.
         exceptions: clauses that may fail, each with the reason. One that passes fails, so that no exception outlives
             its reason.
+        races: clauses that a server which stands in for the backend breaks once in a while, whoever its client is, each
+            with what was seen of it. They are tried up to twenty times; the result says so when that was needed.
         clauses: which to try, as ids, rules (`R4`) or globs; all if empty.
         profile: "quick", or "thorough", which tries many more examples, and more of what takes many requests.
         jobs: in how many processes to try clauses at once. Each imports the factory by its name, and makes its own
@@ -63,17 +66,17 @@ async def validate(
         progress: is called with each result as it comes.
 
     Raises:
-        ValueError: `clauses`, `exceptions` or `profile` name one that is not there, or an exception gives no reason; or
-            there are to be several jobs, and `storage` or `kill` cannot be handed to another process; or the factory
-            makes no storage, or raises what is no SatchelError.
+        ValueError: `clauses`, `exceptions`, `races` or `profile` name one that is not there, or an exception or a race
+            gives no reason; or there are to be several jobs, and `storage` or `kill` cannot be handed to another
+            process; or the factory makes no storage, or raises what is no SatchelError.
         SatchelError: the storage cannot be opened: there is no such server, or it lets nobody in.
     """
     url = storage if isinstance(storage, str) else ""
     factory: Factory = partial(open_storage, storage) if isinstance(storage, str) else storage
-    setting = Setting(profile_of(profile), url, kill)
+    excepted, seldom = check_exceptions(exceptions or {}), check_exceptions(races or {}, "races")
+    setting = Setting(profile_of(profile), url, kill, excepted, seldom)
     if network is None:
         network = bool(url and urlsplit(url).hostname)
-    excepted = check_exceptions(exceptions or {})
     chosen = select(clauses)
     context = prepare(factory, setting) if jobs > 1 else None
     name, own = await _meet(factory)
@@ -82,9 +85,9 @@ async def validate(
     start = time.perf_counter()
     results: dict[str, Result] = {}
     if context is None:
-        running = in_turn(chosen, factory, declared, setting, excepted)
+        running = in_turn(chosen, factory, declared, setting)
     else:
-        running = at_once(chosen, factory, declared, setting, excepted, jobs, context)
+        running = at_once(chosen, factory, declared, setting, jobs, context)
     async for result in running:
         results[result.clause] = result
         if progress is not None:
@@ -104,8 +107,8 @@ def profile_of(name: str) -> Profile:
     return PROFILES[name]
 
 
-def check_exceptions(exceptions: Mapping[str, str], called: str = "exceptions") -> Mapping[str, str]:
-    """Return the exceptions if each names a clause and gives a reason.
+def check_exceptions(exceptions: Mapping[str, str], called: str = "exceptions") -> dict[str, str]:
+    """Return the exceptions, as other processes can be given them, if each names a clause and gives a reason.
 
     Raises:
         ValueError: one does not.
@@ -116,7 +119,7 @@ def check_exceptions(exceptions: Mapping[str, str], called: str = "exceptions") 
             raise ValueError(f"{called}: there is no clause {name!r}")
         if not isinstance(reason, str) or not reason.strip():
             raise ValueError(f"{called}: {name} needs a reason")
-    return exceptions
+    return dict(exceptions)
 
 
 def _without_password(url: str) -> str:

@@ -17,7 +17,6 @@ from satchel_conformance.runner import check_exceptions, profile_of
 from satchel_conformance.running import run_clause
 
 _OURS: Final = ("test_clause", "pytest_generate_tests")
-_ATTEMPTS: Final = 20  # at a clause in `races`, as a race may be lost more often than won
 
 
 class StorageConformance:
@@ -100,17 +99,12 @@ class StorageConformance:
         record_property: Callable[[str, object], None],
     ) -> None:
         """Hold the storage to one clause."""
-        exception = self.exceptions.get(clause.id, "")
-        setting = Setting(profile_of(os.environ.get("SATCHEL_PROFILE", "quick")), storage_url, kill_server)
-        declared, attempt = self._declared(), 1
-        result = asyncio.run(run_clause(clause, storage_factory, declared, setting, exception))
-        while result.status is Status.FAILED and clause.id in self.races and attempt < _ATTEMPTS:
-            attempt += 1
-            result = asyncio.run(run_clause(clause, storage_factory, declared, setting, exception))
-        if attempt > 1:
-            record_property("satchel_exception", f"{clause.id}, attempt {attempt}: {self.races[clause.id]}")
-        if result.status is Status.EXCEPTED:
+        profile = profile_of(os.environ.get("SATCHEL_PROFILE", "quick"))
+        setting = Setting(profile, storage_url, kill_server, self.exceptions, self.races)
+        result = asyncio.run(run_clause(clause, storage_factory, self._declared(), setting))
+        if result.reason and result.status is not Status.NOT_APPLICABLE:
             record_property("satchel_exception", f"{clause.id}: {result.reason}")
+        if result.status is Status.EXCEPTED:
             pytest.xfail(result.reason)
         elif result.status is Status.NOT_APPLICABLE:
             pytest.skip(result.reason)

@@ -73,6 +73,12 @@ def run(
         list[str] | None,
         typer.Option("--exception", "-x", metavar="ID=REASON", help="A clause that may fail, and why; repeatable."),
     ] = None,
+    race: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID=REASON", help="A clause that the server breaks at times: it is tried again; repeatable."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON; progress goes to stderr.")] = False,
     junit: _File = None,
     markdown: _File = None,
@@ -87,11 +93,12 @@ def run(
     declared = _load(capabilities) if capabilities else None
     if declared is not None and not isinstance(declared, Capabilities):
         _stop(f"{capabilities} is no satchel.Capabilities")
-    excepted = dict(_named(one) for one in exception or ())
+    excepted, seldom = (dict(_named(one) for one in some or ()) for some in (exception, race))
     try:
         chosen = select(clause or ())
         profile_of(profile)
         check_exceptions(excepted)
+        check_exceptions(seldom, "races")
     except ValueError as error:
         _stop(str(error))
     for file in (junit, markdown, badge):
@@ -105,6 +112,7 @@ def run(
             capabilities=declared,
             shared=not private,
             exceptions=excepted,
+            races=seldom,
             clauses=clause or (),
             profile=profile,
             jobs=_jobs(storage, len(chosen)) if jobs is None else jobs,
