@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from typer.testing import CliRunner
 
+from satchel_conformance.cli import main
 from satchel_conformance.cli.app import app
 from satchel_conformance.mistakes import MISTAKES
 from satchel_conformance.registry import RULES, all_clauses, select
@@ -248,7 +249,7 @@ def test_run_says_that_a_process_has_ended(tmp_path: Path, monkeypatch: pytest.M
     code, out, err = _call("run", "ending:make", "--private", "-c", "R3", "-j2")
 
     assert (code, out) == (2, "")
-    assert "a process in which clauses were tried has ended" in err
+    assert "a process has ended while these clauses were tried: R3-after-" in err
 
 
 @pytest.mark.parametrize(
@@ -293,6 +294,16 @@ def test_every_rule_has_clauses_and_every_known_mistake_is_caught_or_accounted_f
     assert {clause.number for clause in all_clauses()} == set(RULES)
 
 
+def test_mistakes_are_listed_that_some_clauses_catch() -> None:
+    code, out, _ = _call("clauses", "--mistakes", "-c", "R13", "-c", "R10")
+
+    assert code == 0
+    assert [line[4:] for line in out.splitlines()[::2]] == [
+        "A synchronous driver blocks the event loop.",
+        "A client is used from another event loop.",
+    ]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
 def test_no_process_is_left_when_the_command_is_killed() -> None:
     mark = f"SATCHEL_TEST_MARK={uuid4()}"
@@ -317,6 +328,19 @@ def test_no_process_is_left_when_the_command_is_killed() -> None:
     while left() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left() == []
+
+
+def test_an_interrupt_while_the_command_is_imported_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "satchel_conformance.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "satchel_conformance.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there is no such signal")

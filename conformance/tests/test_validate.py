@@ -1,6 +1,7 @@
 """validate(): on a storage of strangers, on what is not declared, and what its report holds."""
 
 import asyncio
+import inspect
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import pytest
 from satchel import Capabilities, MemoryStorage, StorageUnavailableError, open_storage
 from satchel.codecs import JSON, JSONCodec
 from satchel.keys import check_key
-from satchel_conformance import Report, Result, Status, bench, runner, validate
+from satchel_conformance import Report, Result, Status, bench, registry, runner, validate
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -99,6 +100,22 @@ def test_an_error_that_was_not_expected_is_in_the_result() -> None:
     assert "ZeroDivisionError" in result.trace
 
 
+def test_a_failure_names_the_line_of_its_clause_not_of_what_clauses_share() -> None:
+    class Overwrites(MemoryStorage[Any]):
+        capabilities = MemoryStorage.capabilities
+
+        async def write_versioned(self, key: str, value: Any, expected: str | None) -> str:
+            await self.write(key, value)
+            return "1"
+
+    (clause,) = registry.select(["R7-create-only"])
+    (result,) = _validate(Overwrites, shared=False, clauses=[clause.id]).results
+    lines, first = inspect.getsourcelines(clause.check)
+    file, line = result.where.split(":")
+    assert file == "versions.py"
+    assert "_conflicts(" in lines[int(line) - first]
+
+
 def test_a_clause_that_does_not_end_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     class Hangs(MemoryStorage[Any]):
         capabilities = MemoryStorage.capabilities
@@ -139,10 +156,16 @@ def test_storages_that_do_not_close_end_no_run(monkeypatch: pytest.MonkeyPatch) 
     assert _validate(Hangs, shared=False, clauses=["R4-namespaces-apart", "R1-absent-is-none"]).ok
 
 
-@pytest.mark.parametrize("made", [None, 7])
-def test_what_is_no_storage_is_said_at_once(made: object) -> None:
-    with pytest.raises(ValueError, match=f"the factory made {made}, which is no storage"):
+@pytest.mark.parametrize(("made", "why"), [(None, "no storage: it has"), (7, "no storage: it has"), (dict, "a class")])
+def test_what_is_no_storage_is_said_at_once(made: object, why: str) -> None:
+    with pytest.raises(ValueError, match=f"the factory made {made}, which is {why}"):
         _validate(lambda: made)
+
+
+def test_a_factory_that_gives_one_storage_again_and_again_is_told() -> None:
+    storage = MemoryStorage[Any]()
+    with pytest.raises(ValueError, match="the factory gave the same storage twice"):
+        _validate(lambda: storage)
 
 
 @pytest.mark.parametrize(("fails", "status"), [(2, Status.PASSED), (20, Status.FAILED)])

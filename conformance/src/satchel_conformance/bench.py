@@ -160,7 +160,7 @@ class Bench:
         made = self._factory(**options)
         storage = await made if isawaitable(made) else made
         if isinstance(storage, Lifecycle):
-            self._stack.push_async_callback(_close, storage)
+            self._stack.push_async_callback(close, storage)
         return cast("Everything", storage)
 
     async def behind_proxy(
@@ -173,7 +173,7 @@ class Bench:
         proxy = self._stack.enter_context(Proxy(*address_in(self.url)))
         url = _with_password(proxy.url(self.url), password) if password else proxy.url(self.url)
         storage = open_storage(url, namespace=self.namespace, **options)
-        self._stack.push_async_callback(_close, storage)
+        self._stack.push_async_callback(close, storage)
         if opened:
             await storage.setup()
         return proxy, cast("Everything", storage)
@@ -276,7 +276,8 @@ async def _end(process: Process | Forked) -> None:
     await process.communicate()
 
 
-async def _close(storage: Lifecycle) -> None:
+async def close(storage: Lifecycle) -> None:
+    """Close a storage, whatever comes of it, within a time."""
     with suppress(Exception):  # closing has clauses of its own
         async with asyncio.timeout(_TO_CLOSE):  # each, as the limit of a clause ends only what it waits for first
             await storage.aclose()

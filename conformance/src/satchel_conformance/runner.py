@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from satchel import Capabilities, Lifecycle, SatchelError, StorageUnavailableError, open_storage
-from satchel_conformance.bench import QUICK, THOROUGH, Factory, Profile, Setting
+from satchel_conformance.bench import QUICK, THOROUGH, Factory, Profile, Setting, close
 from satchel_conformance.checks import shown
 from satchel_conformance.declared import Declared
 from satchel_conformance.registry import select
@@ -68,7 +68,7 @@ async def validate(
     Raises:
         ValueError: `clauses`, `exceptions`, `races` or `profile` name one that is not there, or an exception or a race
             gives no reason; or there are to be several jobs, and `storage` or `kill` cannot be handed to another
-            process; or the factory makes no storage, or raises what is no SatchelError.
+            process; or the factory makes no storage, the same one each time, or raises what is no SatchelError.
         SatchelError: the storage cannot be opened: there is no such server, or it lets nobody in.
     """
     url = storage if isinstance(storage, str) else ""
@@ -146,8 +146,15 @@ async def _made(factory: Factory) -> Any:
 async def _meet(factory: Factory) -> tuple[str, Capabilities | None]:
     """Return the storage's name, and what it declares itself once it knows its server."""
     storage = await _made(factory)
-    if not any(hasattr(storage, method) for method in ("read", "write", "delete")):
-        raise ValueError(f"the factory made {shown(storage)}, which is no storage: it has no read, write and delete")
+    is_class = isinstance(storage, type)
+    if is_class or not any(hasattr(storage, method) for method in ("read", "write", "delete")):
+        why = "a class, not a storage" if is_class else "no storage: it has no read, write and delete"
+        raise ValueError(f"the factory made {shown(storage)}, which is {why}")
+    second = await _made(factory)
+    if second is storage:
+        raise ValueError("the factory gave the same storage twice: it has to make a new one on each call")
+    if isinstance(second, Lifecycle):
+        await close(second)
     limit = asyncio.timeout(_TO_MEET)
     try:
         async with limit:

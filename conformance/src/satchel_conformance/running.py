@@ -1,6 +1,7 @@
 """Running clauses: one, one after the other, or in several processes at once."""
 
 import asyncio
+import inspect
 import os
 import pickle
 import signal
@@ -8,12 +9,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import entry_points
 from multiprocessing import active_children, forkserver, get_context, parent_process
 from multiprocessing.context import BaseContext
+from multiprocessing.queues import SimpleQueue
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -34,7 +38,8 @@ _ATTEMPTS: Final = 20  # at a clause in `races`, as a race may be lost more ofte
 _WAITING: Final = {"network", "expiring"}  # what clauses need that mostly wait
 _LONG: Final = {"model", "processes", "properties"}  # the themes of those that take longest
 
-_CLAUSES: Final = Path(__file__).parent / "clauses"
+_told: Final[list[SimpleQueue[str]]] = []
+"""In a process that tries clauses: the one queue for their ids."""
 
 
 async def run_clause(clause: Clause, factory: Factory, declared: Declared, setting: Setting = SETTING) -> Result:
@@ -66,10 +71,10 @@ async def _attempt(clause: Clause, factory: Factory, declared: Declared, setting
     except NotApplicable as error:
         status, reason = Status.NOT_APPLICABLE, str(error)
     except ClauseFailure as error:
-        expected, happened, where = error.expected, error.happened, _where(error)
+        expected, happened, where = error.expected, error.happened, _where(clause, error)
     except Exception as error:
         said = f"it had not ended after {longest:g} s" if limit.expired() else f"{type(error).__name__}: {error}"
-        expected, happened, where = clause.statement, said, _where(error)
+        expected, happened, where = clause.statement, said, _where(clause, error)
         trace = "".join(traceback.format_exception(error, limit=-8))
     if status is Status.FAILED and exception:
         status = Status.EXCEPTED
@@ -103,21 +108,38 @@ async def at_once(
         setting: of the run.
         jobs: the number of processes.
         context: what `prepare` returned for this factory and this setting.
+
+    Raises:
+        BrokenProcessPool: one of the processes has ended. The message names the clauses that were tried then.
     """
     loop, others = asyncio.get_running_loop(), {*active_children()}
-    with ProcessPoolExecutor(jobs, context, _begin, (dict(os.environ),)) as processes:
-        started = [loop.run_in_executor(processes, _run, one.id, factory, declared, setting) for one in _spread(chosen)]
+    begun = context.SimpleQueue()
+    with ProcessPoolExecutor(jobs, context, _begin, (dict(os.environ), begun)) as processes, closing(begun):
+        started = {
+            one.id: loop.run_in_executor(processes, _run, one.id, factory, declared, setting) for one in _spread(chosen)
+        }
+        ended = set[str]()
         try:
-            for result in asyncio.as_completed(started):
-                yield await result
-        except BaseException:
-            for one in started:
+            for coming in asyncio.as_completed(started.values()):
+                result = await coming
+                ended.add(result.clause)
+                yield result
+        except BaseException as error:
+            for one in started.values():
                 one.cancel()  # so that nobody misses their results
             for process in {*active_children()} - others:
                 process.terminate()  # a clause may take long
+            if isinstance(error, BrokenProcessPool):
+                under_way = ", ".join(sorted({*_all_of(begun)} - ended)) or "none"
+                raise BrokenProcessPool(f"a process has ended while these clauses were tried: {under_way}") from error
             raise
         finally:
             processes.shutdown(wait=False, cancel_futures=True)
+
+
+def _all_of(queue: SimpleQueue[str]) -> Iterator[str]:
+    while not queue.empty():
+        yield queue.get()
 
 
 def check_portable(*things: object) -> None:
@@ -133,6 +155,7 @@ def check_portable(*things: object) -> None:
 
 
 def _run(clause: str, factory: Factory, declared: Declared, setting: Setting) -> Result:
+    _told[0].put(clause)
     return asyncio.run(run_clause(select([clause])[0], factory, declared, setting))
 
 
@@ -174,11 +197,13 @@ def _spread(chosen: Iterable[Clause]) -> list[Clause]:
     return [one for _, one in sorted(places, key=itemgetter(0))]
 
 
-def _begin(environment: dict[str, str]) -> None:
+def _begin(environment: dict[str, str], begun: SimpleQueue[str]) -> None:
     """Take over an environment, as a process may be forked from one that knows an older one.
 
-    An interrupt is to end it without a word: what started it says it. When that has been killed, it ends as well.
+    `begun` is told each clause before it is tried. An interrupt is to end the process without a word: what started it
+    says it. When that has been killed, it ends as well.
     """
+    _told.append(begun)
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -195,7 +220,14 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _where(error: BaseException) -> str:
-    """Return the last line of a clause that the error came through."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == _CLAUSES]
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+def _where(clause: Clause, error: BaseException) -> str:
+    """Return the last line of the clause itself that the error came through, not one of what it shares with others."""
+    own = inspect.unwrap(clause.check).__code__
+    inside = f"{own.co_qualname}.<locals>."
+    lines = [
+        line
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_code is own
+        or (frame.f_code.co_filename == own.co_filename and frame.f_code.co_qualname.startswith(inside))
+    ]
+    return f"{Path(own.co_filename).name}:{lines[-1]}" if lines else ""

@@ -122,8 +122,8 @@ def run(
             report = asyncio.run(trying)
         except (SatchelError, ValueError) as error:
             _stop(str(error))
-        except BrokenProcessPool:
-            _stop("a process in which clauses were tried has ended; with --jobs 1, this one ends instead, and says why")
+        except BrokenProcessPool as error:
+            _stop(f"{error}; with --jobs 1, this one ends instead, and says why")
     if "://" not in target or report.target == urlsplit(target).geturl():  # which writes memory:// without its slashes
         report = replace(report, target=target)
     options = [*["--private"] * private, *(["--profile", profile] if profile != "quick" else [])]
@@ -163,15 +163,17 @@ def clauses(
     mistakes: Annotated[bool, typer.Option("--mistakes", help="List known mistakes, and what catches each.")] = False,
 ) -> None:
     """List the clauses, under the rules that they are of."""
-    if mistakes:
-        for number, mistake in enumerate(MISTAKES, 1):
-            caught_by = ", ".join(one.id for one in select(mistake.clauses)) if mistake.clauses else mistake.elsewhere
-            typer.echo(f"{number:2}. {mistake.what}\n        {caught_by}")
-        return
     try:
         chosen = select(clause or ())
     except ValueError as error:
         _stop(str(error))
+    if mistakes:
+        for number, mistake in enumerate(MISTAKES, 1):
+            caught_by = select(mistake.clauses) if mistake.clauses else ()
+            if not clause or not set(caught_by).isdisjoint(chosen):
+                said = ", ".join(one.id for one in caught_by) or mistake.elsewhere
+                typer.echo(f"{number:2}. {mistake.what}\n        {said}")
+        return
     for number, text in RULES.items():
         if of_rule := [one for one in chosen if one.number == number]:
             typer.echo(f"R{number} {text}")
