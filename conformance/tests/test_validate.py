@@ -9,14 +9,25 @@ import select
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
+from multiprocessing.context import BaseContext
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from satchel import Capabilities, MemoryStorage, StorageUnavailableError, open_storage
+from satchel import (
+    ANY,
+    Capabilities,
+    Expected,
+    MemoryStorage,
+    Payload,
+    StorageUnavailableError,
+    open_storage,
+)
 from satchel.codecs import JSON, JSONCodec
 from satchel.keys import check_key
 from satchel_conformance import Report, Result, Status, bench, registry, runner, validate
@@ -186,6 +197,42 @@ def test_a_race_is_tried_again_and_the_result_says_so(fails: int, status: Status
     assert result.status is status
     assert result.reason.endswith(": deletes end on Mondays")
     assert (result.reason in report.to_markdown()) == (status is Status.PASSED)
+    assert (result.reason in report.summary()) == (status is Status.PASSED)
+
+
+def test_a_clause_is_no_exception_and_race_at_once() -> None:
+    both = {"R1-delete-absent": "deletes end on Mondays"}
+    with pytest.raises(ValueError, match="R1-delete-absent is in exceptions and in races"):
+        _validate("memory://", exceptions=both, races=both)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a pipe's size cannot be set")
+def test_a_run_does_not_stand_still_where_pipes_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    def small(context: BaseContext) -> SimpleQueue[str]:
+        queue = SimpleQueue[str](ctx=context)
+        fcntl.fcntl(vars(queue)["_reader"].fileno(), fcntl.F_SETPIPE_SZ, 4096)
+        return queue
+
+    fcntl = pytest.importorskip("fcntl")
+
+    monkeypatch.setattr(BaseContext, "SimpleQueue", small)
+    report = asyncio.run(asyncio.wait_for(validate("memory://", clauses=["R0", "R1", "R2", "R4", "R7"], jobs=2), 60))
+    assert len(report.results) > 111  # whose ids such a pipe can hold
+    assert report.ok
+
+
+def test_a_factory_that_hangs_when_the_limit_is_over_does_not_hold_up_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def make(**options: Any) -> MemoryStorage[Any]:
+        made.append(options)
+        if len(made) > 3:
+            await asyncio.Event().wait()
+        return MemoryStorage(**options)
+
+    made: list[object] = []
+    monkeypatch.setattr("satchel_conformance.running.LONGEST", 0.15)
+    monkeypatch.setattr(bench, "_TO_CLOSE", 0.02)
+    (result,) = asyncio.run(asyncio.wait_for(validate(make, clauses=["R4-namespaces-apart"]), 20)).results
+    assert result.happened == "it had not ended after 0.05 s"
 
 
 @pytest.mark.parametrize(
@@ -202,6 +249,32 @@ def test_nothing_is_left_of_clauses_that_open_and_close_storages_themselves(tmp_
     assert _validate(url, clauses=["R11", "R13", "R14"]).ok
     with closing(sqlite3.connect(tmp_path / "bot.db")) as raw:
         assert raw.execute("SELECT count(*) FROM satchel_sessions").fetchone() == (0,)
+
+
+def test_threads_that_an_open_storage_begins_late_are_no_leak() -> None:
+    class Grows(MemoryStorage[Any]):
+        capabilities = MemoryStorage.capabilities
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.pool, self.ended = list[threading.Thread](), threading.Event()
+
+        async def open(self) -> None:
+            self.grow()
+
+        async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
+            self.grow()
+            return await super().put(name, payload, expected)
+
+        async def close(self) -> None:
+            self.ended.set()
+
+        def grow(self) -> None:
+            if len(self.pool) < 2:
+                self.pool.append(threading.Thread(target=self.ended.wait))
+                self.pool[-1].start()
+
+    assert _validate(Grows, shared=False, clauses=["R11"]).ok
 
 
 def test_each_storage_of_memory_has_its_records_to_itself() -> None:

@@ -123,13 +123,14 @@ class Bench:
         if self._swept.get(namespace):
             return
         with suppress(Exception):  # it may be closed, and what keys() and delete() do wrong is for their clauses to say
-            async with asyncio.timeout(_TO_CLOSE):
-                keys = [key async for key in storage.keys()]
-                if isinstance(storage, Batch):  # a thousand deletes, one by one, take a server seconds
-                    await storage.delete_many(keys)
-                else:
-                    left = iter(keys)
-                    await asyncio.gather(*(_delete(storage, left) for _ in range(16)))
+            with suppress(TimeoutError):  # it would not end the next time either
+                async with asyncio.timeout(_TO_CLOSE):
+                    keys = [key async for key in storage.keys()]
+                    if isinstance(storage, Batch):  # a thousand deletes, one by one, take a server seconds
+                        await storage.delete_many(keys)
+                    else:
+                        left = iter(keys)
+                        await asyncio.gather(*(_delete(storage, left) for _ in range(16)))
             self._swept[namespace] = True
 
     async def sweep_rest(self) -> None:
@@ -137,7 +138,11 @@ class Bench:
         if self.capabilities.listing and self.shared:
             for namespace in [one for one, swept in self._swept.items() if not swept]:
                 with suppress(Exception):
-                    await self._sweep(await self.make(namespace), namespace)
+                    async with asyncio.timeout(_TO_CLOSE):
+                        storage = await self.make(namespace)
+                        if isinstance(storage, Lifecycle):
+                            await storage.setup()
+                    await self._sweep(storage, namespace)
 
     async def make(self, namespace: str = "", **options: Any) -> Everything:
         """Make one more storage as `another` does, but leave it to the clause to open it.

@@ -54,6 +54,11 @@ class Result:
         """The number of the rule."""
         return int(self.clause[1:].partition("-")[0])
 
+    @property
+    def took_several(self) -> bool:
+        """Whether it passed, but only when it was tried again."""
+        return self.status is Status.PASSED and bool(self.reason)
+
     def explain(self, target: str = "URL|MODULE:FACTORY") -> str:
         """Return a failure for people: the clause, its rule, what was expected, what happened, and how to see it again.
 
@@ -152,9 +157,13 @@ class Report:
         return "\n".join([*map(line, self.results), "", self.summary()])
 
     def summary(self) -> str:
-        """Return each failure with what was expected, what happened, its rule, and how to see it again; then totals."""
+        """Return each failure with what was expected, what happened, its rule, and how to see it again; then totals.
+
+        Before those come the clauses that passed after several attempts.
+        """
         explained = "".join(result.explain(self.target) + "\n\n" for result in self.failed)
-        return f"{explained}{self.storage}: {self._counted()} in {self.seconds:.1f} s"
+        again = "".join(f"{line(result)}\n\n" for result in self.results if result.took_several)
+        return f"{explained}{again}{self.storage}: {self._counted()} in {self.seconds:.1f} s"
 
     def _counted(self) -> str:
         return ", ".join(f"{count} {status}" for status, count in self.counts.items() if count)

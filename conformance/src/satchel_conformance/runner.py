@@ -66,15 +66,16 @@ async def validate(
         progress: is called with each result as it comes.
 
     Raises:
-        ValueError: `clauses`, `exceptions`, `races` or `profile` name one that is not there, or an exception or a race
-            gives no reason; or there are to be several jobs, and `storage` or `kill` cannot be handed to another
-            process; or the factory makes no storage, the same one each time, or raises what is no SatchelError.
+        ValueError: `clauses`, `exceptions`, `races` or `profile` name one that is not there, an exception or a race
+            gives no reason, or a clause is named as both; or there are to be several jobs, and `storage` or `kill`
+            cannot be handed to another process; or the factory makes no storage, the same one each time, or raises what
+            is no SatchelError.
         SatchelError: the storage cannot be opened: there is no such server, or it lets nobody in.
+        BrokenProcessPool: one of several jobs has ended; the message names the clauses that were tried then.
     """
     url = storage if isinstance(storage, str) else ""
     factory: Factory = partial(open_storage, storage) if isinstance(storage, str) else storage
-    excepted, seldom = check_exceptions(exceptions or {}), check_exceptions(races or {}, "races")
-    setting = Setting(profile_of(profile), url, kill, excepted, seldom)
+    setting = Setting(profile_of(profile), url, kill, *check_exceptions(exceptions or {}, races or {}))
     if network is None:
         network = bool(url and urlsplit(url).hostname)
     chosen = select(clauses)
@@ -107,19 +108,22 @@ def profile_of(name: str) -> Profile:
     return PROFILES[name]
 
 
-def check_exceptions(exceptions: Mapping[str, str], called: str = "exceptions") -> dict[str, str]:
-    """Return the exceptions, as other processes can be given them, if each names a clause and gives a reason.
+def check_exceptions(exceptions: Mapping[str, str], races: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return both, as other processes can be given them, if each names clauses, with reasons, and none is in both.
 
     Raises:
-        ValueError: one does not.
+        ValueError: it is not so.
     """
     known = {clause.id for clause in select()}
-    for name, reason in exceptions.items():
-        if name not in known:
-            raise ValueError(f"{called}: there is no clause {name!r}")
-        if not isinstance(reason, str) or not reason.strip():
-            raise ValueError(f"{called}: {name} needs a reason")
-    return dict(exceptions)
+    for called, some in (("exceptions", exceptions), ("races", races)):
+        for name, reason in some.items():
+            if name not in known:
+                raise ValueError(f"{called}: there is no clause {name!r}")
+            if not isinstance(reason, str) or not reason.strip():
+                raise ValueError(f"{called}: {name} needs a reason")
+    if both := sorted({*exceptions} & {*races}):
+        raise ValueError(f"{both[0]} is in exceptions and in races: a clause either fails, or does so at times")
+    return dict(exceptions), dict(races)
 
 
 def _without_password(url: str) -> str:
@@ -150,11 +154,6 @@ async def _meet(factory: Factory) -> tuple[str, Capabilities | None]:
     if is_class or not any(hasattr(storage, method) for method in ("read", "write", "delete")):
         why = "a class, not a storage" if is_class else "no storage: it has no read, write and delete"
         raise ValueError(f"the factory made {shown(storage)}, which is {why}")
-    second = await _made(factory)
-    if second is storage:
-        raise ValueError("the factory gave the same storage twice: it has to make a new one on each call")
-    if isinstance(second, Lifecycle):
-        await close(second)
     limit = asyncio.timeout(_TO_MEET)
     try:
         async with limit:
@@ -169,4 +168,9 @@ async def _meet(factory: Factory) -> tuple[str, Capabilities | None]:
         if limit.expired():
             raise StorageUnavailableError(f"setup() and aclose() had not ended after {_TO_MEET:g} s") from None
         raise
+    second = await _made(factory)
+    if second is storage:
+        raise ValueError("the factory gave the same storage twice: it has to make a new one on each call")
+    if isinstance(second, Lifecycle):
+        await close(second)
     return type(storage).__name__, capabilities if isinstance(capabilities, Capabilities) else None

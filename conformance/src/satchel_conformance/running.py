@@ -118,10 +118,11 @@ async def at_once(
         started = {
             one.id: loop.run_in_executor(processes, _run, one.id, factory, declared, setting) for one in _spread(chosen)
         }
-        ended = set[str]()
+        tried, ended = set[str](), set[str]()
         try:
             for coming in asyncio.as_completed(started.values()):
                 result = await coming
+                tried |= {*_all_of(begun)}  # each time, as a pipe does not hold many
                 ended.add(result.clause)
                 yield result
         except BaseException as error:
@@ -130,8 +131,9 @@ async def at_once(
             for process in {*active_children()} - others:
                 process.terminate()  # a clause may take long
             if isinstance(error, BrokenProcessPool):
-                under_way = ", ".join(sorted({*_all_of(begun)} - ended)) or "none"
-                raise BrokenProcessPool(f"a process has ended while these clauses were tried: {under_way}") from error
+                under_way = ", ".join(sorted((tried | {*_all_of(begun)}) - ended))
+                when = f"while these clauses were tried: {under_way}" if under_way else "before it tried a clause"
+                raise BrokenProcessPool(f"a process has ended {when}") from error
             raise
         finally:
             processes.shutdown(wait=False, cancel_futures=True)

@@ -55,8 +55,7 @@ class StorageConformance:
             raise TypeError(f"{cls.__name__} overrides {taken[0]}; to leave out a clause, name it in `exceptions`")
         if not isinstance(getattr(cls, "capabilities", None), Capabilities):
             raise TypeError(f"{cls.__name__} does not declare its capabilities")
-        check_exceptions(cls.exceptions)
-        check_exceptions(cls.races, "races")
+        check_exceptions(cls.exceptions, cls.races)
 
     @pytest.fixture
     def storage_url(self) -> str:

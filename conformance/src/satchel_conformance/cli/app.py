@@ -97,8 +97,7 @@ def run(
     try:
         chosen = select(clause or ())
         profile_of(profile)
-        check_exceptions(excepted)
-        check_exceptions(seldom, "races")
+        check_exceptions(excepted, seldom)
     except ValueError as error:
         _stop(str(error))
     for file in (junit, markdown, badge):
@@ -151,7 +150,7 @@ def _progress(clauses: int) -> Iterator[Callable[[Result], None]]:
 
         def tell(result: Result) -> None:
             bar.update(task, advance=1, description=result.clause)
-            if result.status in (Status.FAILED, Status.EXCEPTED):
+            if result.status in (Status.FAILED, Status.EXCEPTED) or result.took_several:
                 bar.console.print(line(result))
 
         yield tell
