@@ -95,13 +95,17 @@ class UpdateKeepsEnd(AloneKeepsEnd):
         return version
 
 
-@planted("R6-model")
-class TouchesItsOwn(Correct):
-    """touch does not renew what another storage with the same lifetime wrote last."""
+class KnowsWriter(Correct):
+    """Notes which storage was the last to write a record by itself."""
 
     async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
         self.world.notes[name] = self
         return await super().put(name, payload, expected)
+
+
+@planted("R6-model")
+class TouchesItsOwn(KnowsWriter):
+    """touch does not renew what another storage with the same lifetime wrote last."""
 
     async def renew(self, name: str) -> bool:
         last = self.world.notes.get(name, self)
@@ -110,12 +114,8 @@ class TouchesItsOwn(Correct):
 
 
 @planted("R6-last-touch-decides")
-class TouchKeepsLifetime(Correct):
+class TouchKeepsLifetime(KnowsWriter):
     """touch starts the lifetime anew that the record was written with."""
-
-    async def put(self, name: str, payload: Payload, expected: Expected = ANY) -> str | None:
-        self.world.notes[name] = self
-        return await super().put(name, payload, expected)
 
     async def renew(self, name: str) -> bool:
         there = await super().renew(name)
