@@ -77,6 +77,7 @@ async def last_touch_decides(bench: Bench) -> None:
 
     storages = {"for ever": (short, bench.storage, 1), "longer": (short, long, 1), "shorter": (long, short, None)}
     in_time = [key for key, (first, then, _) in storages.items() if await touched(key, first, then)]
+    bench.need(bool(in_time), "each touch came after the shortest lifetime was over")
     await Life(bench).over()
     for key in in_time:
         found = await bench.storage.read(key)
